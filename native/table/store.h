@@ -1,0 +1,148 @@
+// The committed state in memory: F shards, each a memtable of several versions a key.
+//
+// (Immutable runs below the memtables come with the next format of the generation; readers and
+// iterators here already speak of "a set of tables at a read point" and not of one memtable.)
+//
+// Threads. One writer per shard at a time: the sequencer for all shards, or on a replica one apply
+// task a shard, or the loader. Readers take no lock: they hold a ReadGuard while they touch memory.
+// Publish is called by one thread at a time (the engine's commit mutex is held).
+//
+// Invariant: for each key the memtable keeps every version above the visible sequence, the newest at
+// or below it, and for each open view or running read the newest at or below its sequence.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+namespace gapless::table {
+
+// What a read sees: versions with sequence <= seq, judged for expiry at as_of_ms.
+struct ReadPoint {
+  uint64_t seq = 0;
+  uint64_t as_of_ms = 0;
+};
+
+struct Entry {
+  Slice key;
+  Slice value;
+  uint64_t seq = 0;            // of its last write
+  uint64_t expires_at_ms = 0;  // 0: never
+};
+
+// One mutation with its sequence, decoded by the caller.
+enum class MutationKind : uint8_t { kPut, kDel, kDelRange };
+struct Mutation {
+  MutationKind kind = MutationKind::kPut;
+  Slice key;                   // delRange: lower bound, inclusive
+  Slice value;                 // delRange: upper bound, exclusive
+  bool unbounded = false;      // delRange without upper bound
+  uint64_t expires_at_ms = 0;
+  uint64_t seq = 0;
+};
+
+struct StoreStats {
+  uint64_t keys_estimate = 0;      // live keys, may be off by what is in flight
+  uint64_t memtable_bytes = 0;
+  uint64_t range_tombstones = 0;
+  uint64_t open_views = 0;
+  uint64_t arena_allocations = 0;  // blocks taken from the system since creation
+};
+
+class Store;
+
+// Keeps memory that a reader may touch alive. Cheap (two atomic stores); take one per operation or
+// per chunk of a range, never across a wait. A thread may hold several.
+class ReadGuard {
+ public:
+  explicit ReadGuard(const Store* store);
+  ~ReadGuard();
+  ReadGuard(const ReadGuard&) = delete;
+  ReadGuard& operator=(const ReadGuard&) = delete;
+  // A sequence that this guard protects for reading: the newest visible when it was taken.
+  uint64_t visible_seq() const { return visible_seq_; }
+
+ private:
+  const Store* const store_;
+  uint32_t slot_ = 0;
+  uint64_t visible_seq_ = 0;
+};
+
+// Walks live entries in key order, forward or backward, at one read point. Valid only while a
+// ReadGuard is held and the read point is protected (by a view, or by being the guard's own).
+class Iterator {
+ public:
+  virtual ~Iterator() = default;
+  virtual bool Valid() const = 0;
+  virtual const Entry& entry() const = 0;
+  virtual void Next() = 0;
+  virtual void Prev() = 0;
+  virtual void Seek(Slice key) = 0;         // first entry >= key
+  virtual void SeekForPrev(Slice key) = 0;  // last entry <= key
+  virtual void SeekToFirst() = 0;
+  virtual void SeekToLast() = 0;
+  // Errors of the tables below (damage); Valid() is false then.
+  virtual Status status() const = 0;
+};
+
+class Store {
+ public:
+  // `shards` 1 to 64.
+  explicit Store(uint32_t shards);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  uint32_t shards() const;
+  uint32_t ShardOf(Slice key) const;
+
+  // --- writing ---
+  // Requires: sequences rise within a shard; the caller is the only writer of every shard touched.
+  void Apply(const Mutation& mutation);                      // to the key's shard; delRange to all
+  void ApplyToShard(uint32_t shard, const Mutation& mutation);  // only if it belongs there
+  // Loads one entry of a verified base (ascending keys are fastest). Thread-safe per shard.
+  void Load(const Entry& entry);
+  // Makes everything with sequence <= seq visible. Rises only.
+  void Publish(uint64_t seq);
+  uint64_t visible_seq() const;
+
+  // --- reading: hold a ReadGuard ---
+  // Returns the live entry at the read point, or false. Slices live as long as the guard.
+  bool Get(Slice key, const ReadPoint& at, Entry* entry) const;
+  // All shards merged.
+  std::unique_ptr<Iterator> NewIterator(const ReadPoint& at) const;
+  // One shard: a flow of a snapshot.
+  std::unique_ptr<Iterator> NewShardIterator(uint32_t shard, const ReadPoint& at) const;
+
+  // --- views ---
+  // Protects reads at `seq` until released. Requires: seq is protected at the time of the call (the
+  // visible sequence under the commit mutex, or another view's).
+  uint64_t AddView(uint64_t seq);
+  void ReleaseView(uint64_t view);
+  uint64_t oldest_view_seq() const;  // UINT64_MAX: none
+
+  // Sum over the live entries of one shard at a read point; takes guards by itself, chunk by chunk.
+  // Requires: `at` is protected by a view.
+  struct DigestPart {
+    DigestSum sum;
+    uint64_t keys = 0;
+    uint64_t bytes = 0;
+  };
+  Result<DigestPart> DigestShard(uint32_t shard, const ReadPoint& at) const;
+
+  StoreStats stats() const;
+
+  class Impl;
+
+ private:
+  friend class ReadGuard;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gapless::table
