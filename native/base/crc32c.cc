@@ -1,8 +1,9 @@
 // CRC32C in three implementations, one of which is chosen at the first call. Any thread.
 //
 // Inside this file a "state" is the inverted register (what the instructions work on); the public
-// functions take and give the usual finished value. A CRC is a polynomial over GF(2) in reflected bit
-// order: bit 31 is x^0. Moving a state over n bytes multiplies it by x^(8n) modulo the polynomial.
+// functions take and give the usual finished value. A CRC is a polynomial over GF(2) in reflected
+// bit order: bit 31 is x^0. Moving a state over n bytes multiplies it by x^(8n) modulo the
+// polynomial.
 #include "base/crc32c.h"
 
 #include <array>
@@ -103,7 +104,7 @@ GAPLESS_SSE42 uint32_t ExtendSse42(uint32_t crc, const void* data, size_t size) 
 
 // The factor that moves a state over `bytes` bytes when the carry-less product is folded by
 // _mm_crc32_u64: product and fold contribute x^33 of their own.
-constexpr uint32_t ShiftFactor(uint64_t bytes) { 
+constexpr uint32_t ShiftFactor(uint64_t bytes) {
   return MultiplyByPower(uint32_t{1} << 31, bytes * 8 - 33, 0);
 }
 

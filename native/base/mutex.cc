@@ -1,5 +1,5 @@
-// Condition variable on the monotonic clock, so that a step of the wall clock wakes nobody early and
-// holds nobody back.
+// Condition variable on the monotonic clock, so that a step of the wall clock wakes nobody early
+// and holds nobody back.
 #include "base/mutex.h"
 
 #include <cerrno>

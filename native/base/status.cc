@@ -1,5 +1,5 @@
-// Status: building errors and writing them out. A Status is immutable once built, so that copies may
-// be read by several threads at once.
+// Status: building errors and writing them out. A Status is immutable once built, so that copies
+// may be read by several threads at once.
 #include "base/status.h"
 
 #include <cerrno>

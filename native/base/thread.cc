@@ -1,4 +1,5 @@
-// Thread on pthread: std::thread reports a failed start by an exception, which this code cannot have.
+// Thread on pthread: std::thread reports a failed start by an exception, which this code cannot
+// have.
 #include "base/thread.h"
 
 #include <csignal>
