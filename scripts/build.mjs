@@ -19,7 +19,11 @@ function fingerprint(paths, extra) {
   for (const text of extra) hash.update(`${text}\0`);
   for (const path of paths) {
     hash.update(`${path}\0`);
-    hash.update(createHash('sha256').update(readFileSync(join(root, path))).digest());
+    hash.update(
+      createHash('sha256')
+        .update(readFileSync(join(root, path)))
+        .digest(),
+    );
   }
   return hash.digest('hex');
 }
@@ -84,7 +88,10 @@ function headersFromPackage() {
     },
   };
   writeFileSync(join(include, 'common.gypi'), JSON.stringify(gypi));
-  writeFileSync(join(include, 'config.gypi'), JSON.stringify({ target_defaults: {}, variables: process.config.variables }));
+  writeFileSync(
+    join(include, 'config.gypi'),
+    JSON.stringify({ target_defaults: {}, variables: process.config.variables }),
+  );
   return dir;
 }
 
@@ -114,15 +121,18 @@ function nodeGyp(command, prefix) {
 }
 
 function buildAddon() {
-  const lists = fingerprint(['binding.gyp', 'scripts/sources.mjs', 'scripts/build.mjs'], [
-    ...filesBelow('native', '.cc'),
-    process.version,
-    process.execPath,
-    process.env.GAPLESS_HEADERS ?? '',
-    process.env.CXX ?? '',
-    require('node-gyp/package.json').version,
-    require('node-addon-api/package.json').version,
-  ]);
+  const lists = fingerprint(
+    ['binding.gyp', 'scripts/sources.mjs', 'scripts/build.mjs'],
+    [
+      ...filesBelow('native', '.cc'),
+      process.version,
+      process.execPath,
+      process.env.GAPLESS_HEADERS ?? '',
+      process.env.CXX ?? '',
+      require('node-gyp/package.json').version,
+      require('node-addon-api/package.json').version,
+    ],
+  );
   const inputs = [...filesBelow('native', '.cc'), ...filesBelow('native', '.h')];
   const key = fingerprint(inputs, [lists]);
   const stamp = join(root, 'build/.stamp');

@@ -1,6 +1,6 @@
 // A lock file that holds the pid of its owner, so that two builds in one checkout take turns.
 // A lock whose owner is gone is taken over; nothing here survives the process except that file.
-import { mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync, closeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 const pause = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

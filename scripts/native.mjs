@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { withLock } from './lock.mjs';
-import { filesBelow, nativeSources, root, rooms } from './sources.mjs';
+import { filesBelow, nativeSources, rooms, root } from './sources.mjs';
 
 const sanitizers = {
   plain: { flags: ['-O2'], env: {} },
@@ -42,17 +42,17 @@ function parseOptions(argv) {
     else if (argv[i] === '--define') options.defines.push(value());
     else if (argv[i] === '--filter') options.filter = value();
     else if (argv[i] === '--verbose') options.verbose = true;
-    else if (rooms[argv[i]] !== undefined) options.rooms.push(argv[i]);
+    else if (rooms.includes(argv[i])) options.rooms.push(argv[i]);
     else usage(`unknown room or option: ${argv[i]}`);
   }
   if (sanitizers[options.san] === undefined) usage(`unknown sanitizer: ${options.san}`);
-  if (options.rooms.length === 0) options.rooms = Object.keys(rooms).filter((room) => testSources(room).length > 0);
+  if (options.rooms.length === 0) options.rooms = rooms.filter((room) => testSources(room).length > 0);
   return options;
 }
 
 const testSources = (room) => filesBelow(`test/native/${room}`, '.cc');
 
-/** The rooms whose code a room's tests need, found from the includes, so that an unused half-written room is left out. */
+/** The rooms whose code a room's tests need, found from the includes: an unused half-written room is left out. */
 function linkedRooms(room) {
   const linked = new Set();
   const visit = (name, folders) => {
@@ -60,12 +60,12 @@ function linkedRooms(room) {
     const files = folders.flatMap((folder) => [...filesBelow(folder, '.cc'), ...filesBelow(folder, '.h')]);
     for (const file of files) {
       for (const [, other] of readFileSync(join(root, file), 'utf8').matchAll(/^\s*#\s*include\s+"([a-z]+)\//gm)) {
-        if (rooms[other] !== undefined && !linked.has(other)) visit(other, [`native/${other}`]);
+        if (rooms.includes(other) && !linked.has(other)) visit(other, [`native/${other}`]);
       }
     }
   };
   visit(room, [`native/${room}`, `test/native/${room}`]);
-  return Object.keys(rooms).filter((name) => linked.has(name));
+  return rooms.filter((name) => linked.has(name));
 }
 
 function outputDir(options) {
@@ -82,7 +82,7 @@ function makefile(options, out) {
   const lines = [`CXX := ${cxx}`, `CXXFLAGS := ${flags.join(' ')}`, '.DELETE_ON_ERROR:', ''];
   lines.push(`${out}/%.o: %.cc ${out}/flags`, '\t@mkdir -p $(@D)', '\t@$(CXX) $(CXXFLAGS) -MMD -MP -c $< -o $@', '');
   const objects = new Set();
-  for (const room of Object.keys(rooms)) {
+  for (const room of rooms) {
     if (testSources(room).length === 0) continue;
     const native = linkedRooms(room).flatMap((name) => nativeSources(name));
     const needed = [...testSources(room), 'test/native/main.cc', ...native].map(object);
@@ -118,7 +118,8 @@ function compile(options, out) {
     if (all.error !== undefined) throw all.error;
     for (const goal of goals) {
       const room = goal.slice(out.length + 1, -'_test'.length);
-      const upToDate = all.status === 0 || spawnSync('make', ['-q', '-f', `${out}/Makefile`, goal], { cwd: root }).status === 0;
+      const upToDate =
+        all.status === 0 || spawnSync('make', ['-q', '-f', `${out}/Makefile`, goal], { cwd: root }).status === 0;
       built.set(room, upToDate);
     }
     return built;
@@ -148,15 +149,19 @@ function readOutput(output, result) {
 
 function runRoom(room, options, out) {
   const seconds = Number(process.env.GAPLESS_NATIVE_TIMEOUT_S ?? (options.san === 'plain' ? 600 : 1800));
-  const result = spawnSync(join(root, out, `${room}_test`), ['--trace', ...(options.filter === '' ? [] : ['--filter', options.filter])], {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: seconds * 1000,
-    killSignal: 'SIGKILL',
-    maxBuffer: 256 << 20,
-    env: { ...process.env, ...sanitizers[options.san].env },
-  });
+  const result = spawnSync(
+    join(root, out, `${room}_test`),
+    ['--trace', ...(options.filter === '' ? [] : ['--filter', options.filter])],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: seconds * 1000,
+      killSignal: 'SIGKILL',
+      maxBuffer: 256 << 20,
+      env: { ...process.env, ...sanitizers[options.san].env },
+    },
+  );
   const counts = readOutput(`${result.stdout ?? ''}\n${result.stderr ?? ''}`, result);
   if (options.verbose) process.stderr.write(result.stdout ?? '');
   for (const line of counts.shown) process.stderr.write(`${line}\n`);
@@ -183,5 +188,6 @@ for (const room of options.rooms) {
   total.failed += counts.failed;
   process.stdout.write(`${room}: ${counts.passed} passed, ${counts.failed} failed${remark}\n`);
 }
-if (options.verb === 'test') process.stdout.write(`native (${options.san}): ${total.passed} passed, ${total.failed} failed\n`);
+if (options.verb === 'test')
+  process.stdout.write(`native (${options.san}): ${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
