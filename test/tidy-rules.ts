@@ -5,7 +5,7 @@
 
 export type Rule = (path: string, text: string) => string[];
 
-const lowest = ['errors', 'options', 'base'];
+const lowest = ['errors', 'options', 'position', 'base'];
 const middle = ['binding', 'ring', 'wire', 'workers'];
 
 /** Rooms of src/ and the rooms whose files each may import. Top-level files without a name here are `database`. */
@@ -19,6 +19,7 @@ export const sourceDoors: Readonly<Record<string, readonly string[]>> = {
   workers: ['binding', 'ring', 'wire', ...lowest],
   errors: ['base'],
   options: ['errors', 'base'],
+  position: ['base'],
   base: ['errors'],
   cli: ['index', 'replication', 'wire', ...lowest],
 };
@@ -41,7 +42,7 @@ export function sourceRoom(path: string): string {
   const first = parts[0] ?? '';
   if (parts.length > 1) return first;
   const name = first.replace(/\.ts$/, '');
-  return ['index', 'errors', 'options'].includes(name) ? name : 'database';
+  return ['index', 'errors', 'options', 'position'].includes(name) ? name : 'database';
 }
 
 /** The file that a relative import names, as a path from the checkout's root. */
