@@ -15,6 +15,7 @@ export default defineConfig({
     reporters: ['default'],
     coverage: {
       provider: 'v8',
+      reportOnFailure: true,
       include: ['dist/**/*.js'],
       reporter: ['text', 'json-summary'],
       reportsDirectory: 'coverage',

@@ -1,5 +1,5 @@
 // Builds and runs the native unit tests without Node: one executable per room, linked with the rooms it uses.
-//   node scripts/native.mjs test  [room ...] [--san asan|ubsan|tsan] [--define NAME[=VALUE] ...] [--filter text]
+//   node scripts/native.mjs test  [room ...] [--san asan|ubsan|tsan|cov] [--define NAME[=VALUE] ...] [--filter text]
 //   node scripts/native.mjs build [room ...] [same options]      builds only and prints the executables' paths
 // Objects live in build-native/<san or plain>[-defines]/; make and depfiles keep it incremental.
 // A room that does not compile counts as one failure and never hides the results of the other rooms.
@@ -19,6 +19,7 @@ const sanitizers = {
     flags: ['-O1', '-fsanitize=undefined', '-fno-sanitize=vptr', '-fno-sanitize-recover=all', '-Wno-error'],
     env: { UBSAN_OPTIONS: 'print_stacktrace=1' },
   },
+  cov: { flags: ['-O0', '--coverage', '-fprofile-update=atomic'], env: {} },
   tsan: {
     flags: ['-O1', '-fsanitize=thread', '-fno-omit-frame-pointer', '-Wno-error=maybe-uninitialized', '-Wno-error=tsan'],
     env: { TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1' },
@@ -28,7 +29,7 @@ const warnings = ['-Wall', '-Wextra', '-Wpedantic', '-Wshadow', '-Wconversion', 
 const language = ['-std=c++20', '-fno-exceptions', '-fno-rtti', '-fvisibility=hidden', '-pthread', '-g'];
 
 function usage(message) {
-  process.stderr.write(`${message}\nTry: node scripts/native.mjs test [room ...] [--san asan|ubsan|tsan]`);
+  process.stderr.write(`${message}\nTry: node scripts/native.mjs test [room ...] [--san asan|ubsan|tsan|cov]`);
   process.stderr.write(' [--define NAME] [--filter text] [--verbose]\n');
   process.exit(2);
 }

@@ -18,8 +18,8 @@ export const sourceDoors: Readonly<Record<string, readonly string[]>> = {
   wire: lowest,
   workers: ['binding', 'ring', 'wire', ...lowest],
   errors: ['base'],
-  options: ['errors', 'base'],
-  position: ['base'],
+  options: ['errors', 'position', 'base'],
+  position: ['errors', 'base'],
   base: ['errors'],
   cli: ['index', 'replication', 'wire', ...lowest],
 };
