@@ -31,20 +31,26 @@ inline constexpr size_t kNotifyAt = 9 * kLineBytes;      // i32 counter for Atom
 inline constexpr size_t kDataAt = 10 * kLineBytes;       // capacity bytes
 inline constexpr char kRingMagic[] = "GPLSRNG1";
 
+inline constexpr uint64_t kCapacityMin = 64;  // a record header and a word
+
 inline constexpr size_t RingBytes(uint64_t capacity) { return kDataAt + capacity; }
 
-// Writes into memory that somebody else owns; the owner calls Detach before it goes away.
+// Writes into memory that somebody else owns; the owner calls Detach before it goes away. Attach and
+// Detach exclude every other call (the engine holds its commit mutex, and its flusher's mutex, too);
+// Append and SetApplied are one thread at a time; the other setters are the flusher's.
 class Producer {
  public:
   Producer() = default;
-  // Formats `memory` (RingBytes(capacity) bytes, 8-aligned): empty at `offset`.
+  // Formats `memory` (RingBytes(capacity) bytes, 8-aligned): empty at `offset`, with shipping end and
+  // durable offset 0 until they are set. `generation` is not 0 and new for this memory. kUsage.
   Status Attach(void* memory, size_t bytes, uint64_t offset, uint64_t generation);
   // Lets go: generation goes up first, so that readers leave. Idempotent.
   void Detach();
   bool attached() const { return words_ != nullptr; }
   // Appends one record (header and body; padding to 8 is added). A record larger than the capacity
-  // leaves the ring empty at the offset behind it.
+  // leaves the ring empty at the offset behind it. Requires: `offset` is where the last one ended.
   void Append(uint64_t offset, Slice header, Slice body);
+  // Neither goes back within a generation: a lower value changes nothing.
   void SetShippingEnd(uint64_t offset);
   void SetDurable(uint64_t offset);
   void SetApplied(uint64_t seq, uint64_t epoch);
@@ -60,8 +66,9 @@ enum class ReadOutcome : uint8_t { kOk, kNothing, kOvertaken, kEnded };
 class Consumer {
  public:
   Consumer(const void* memory, size_t bytes) : memory_(memory), bytes_(bytes) {}
-  // Copies up to `max` bytes from `offset`, never beyond the shipping end. kOvertaken: what was asked
-  // for is gone or was overwritten meanwhile (nothing is valid then). kEnded: another generation.
+  // Copies up to `max` bytes (a multiple of 8) from `offset`, never beyond the shipping end.
+  // kOvertaken: what was asked for is gone or was overwritten meanwhile (nothing is valid then), or
+  // `offset` is no multiple of 8. kEnded: another generation, or no ring. Never reads outside.
   ReadOutcome Read(uint64_t generation, uint64_t offset, void* to, size_t max, size_t* got) const;
 
  private:
