@@ -1,0 +1,80 @@
+/**
+ * The only place that writes to stdout and stderr. Data goes to stdout, everything else to stderr; with `--json` stdout
+ * carries JSON lines only and the last line of stderr is the error object.
+ */
+import { type AnyCode, type ErrorBody, GaplessError } from '../errors.js';
+import { UsageError } from './usage.js';
+
+/** The streams of a process, passed in so that tests own them. */
+export interface Streams {
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+}
+
+export class Output {
+  readonly json: boolean;
+  readonly #streams: Streams;
+
+  constructor(streams: Streams, json: boolean) {
+    this.#streams = streams;
+    this.json = json;
+  }
+
+  /** One JSON line on stdout. Resolves when the stream can take more. */
+  async line(value: object): Promise<void> {
+    await this.raw(`${JSON.stringify(value)}\n`);
+  }
+
+  /** Bytes on stdout as they are. */
+  async raw(data: string | Uint8Array): Promise<void> {
+    const { stdout } = this.#streams;
+    if (stdout.write(data)) return;
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error?: Error): void => {
+        stdout.removeListener('drain', settle);
+        stdout.removeListener('error', settle);
+        if (error instanceof Error) reject(error);
+        else resolve();
+      };
+      stdout.once('drain', settle);
+      stdout.once('error', settle);
+    });
+  }
+
+  /** `--json`: the object; otherwise the text and a newline. */
+  async answer(value: object, text: string): Promise<void> {
+    await (this.json ? this.line(value) : this.raw(`${text}\n`));
+  }
+
+  /** A diagnostic, hint or progress line on stderr. */
+  note(text: string): void {
+    this.#streams.stderr.write(`${text}\n`);
+  }
+
+  /** The error in the form of INTERFACES section 14; returns the exit code. */
+  failure(error: unknown): number {
+    const body = errorBody(error);
+    if (this.json) this.note(JSON.stringify({ error: body }));
+    else this.note(`gapless: ${body.message}${body.code === 'USAGE' ? '' : ` (${body.code})`}`);
+    return body.code === 'USAGE' ? 2 : 1;
+  }
+}
+
+/** Any thrown value as the error object of the text interfaces. */
+export function errorBody(error: unknown): ErrorBody {
+  if (error instanceof GaplessError) return error.toJSON();
+  const message = error instanceof Error ? error.message : String(error);
+  const usage = error instanceof UsageError || error instanceof TypeError || error instanceof RangeError;
+  const code: AnyCode = usage ? 'USAGE' : 'IO';
+  return { code, message, retryable: false, details: systemDetails(error) };
+}
+
+function systemDetails(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return {};
+  const { errno, path, syscall } = error as NodeJS.ErrnoException;
+  return {
+    ...(errno === undefined ? {} : { errno: Math.abs(errno) }),
+    ...(path === undefined ? {} : { file: path }),
+    ...(syscall === undefined ? {} : { syscall }),
+  };
+}
