@@ -110,6 +110,10 @@ class Store {
   void Load(const Entry& entry);
   // Makes everything with sequence <= seq visible. Rises only.
   void Publish(uint64_t seq);
+  // Upkeep without a write: up to `steps` keys are pruned or freed from range deletes. For idle
+  // times; each write does some by itself. Returns whether more is due. Requires: the caller is the
+  // shard's writer.
+  bool Purge(uint32_t shard, uint32_t steps);
   uint64_t visible_seq() const;
 
   // --- reading: hold a ReadGuard ---

@@ -1,0 +1,125 @@
+// Building and searching lists of range deletes.
+#include "table/range_set.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace gapless::table {
+
+uint64_t RangeFragment::NewestAt(uint64_t seq) const {
+  const auto found = std::lower_bound(seqs.begin(), seqs.end(), seq, std::greater<uint64_t>());
+  return found == seqs.end() ? 0 : *found;
+}
+
+uint64_t RangeFragment::OldestAbove(uint64_t seq) const {
+  const auto behind = std::lower_bound(seqs.begin(), seqs.end(), seq, std::greater<uint64_t>());
+  return behind == seqs.begin() ? 0 : *(behind - 1);
+}
+
+void RangeSet::Add(std::shared_ptr<const RangeFragment> fragment) {
+  oldest_seq_ = std::min(oldest_seq_, fragment->seqs.back());
+  fragments_.push_back(std::move(fragment));
+}
+
+// Adds [lower, upper) with the sequences of `from` and, unless it is 0, `seq`.
+void RangeSet::AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded,
+                        uint64_t seq) {
+  if (!unbounded && lower.Compare(upper) >= 0) return;
+  auto piece = std::make_shared<RangeFragment>();
+  piece->lower = lower.ToString();
+  if (!unbounded) piece->upper = upper.ToString();
+  piece->unbounded = unbounded;
+  if (seq != 0) piece->seqs.push_back(seq);
+  piece->seqs.insert(piece->seqs.end(), from.seqs.begin(), from.seqs.end());
+  Add(std::move(piece));
+}
+
+// `old` overlaps the new range, of which everything before *lower is added already. Adds the gap
+// before `old` and the pieces of `old`, and moves *lower to the end of what was added.
+void RangeSet::AddOverlap(const RangeFragment& old, Slice* lower, Slice upper, bool unbounded,
+                          uint64_t seq) {
+  const RangeFragment none;
+  const Slice old_lower(old.lower);
+  const Slice old_upper(old.upper);
+  if (lower->Compare(old_lower) < 0) {
+    AddPiece(none, *lower, old_lower, false, seq);
+    *lower = old_lower;
+  } else {
+    AddPiece(old, old_lower, *lower, false, 0);
+  }
+  const bool old_ends_last = old.unbounded || (!unbounded && old_upper.Compare(upper) > 0);
+  if (!old_ends_last) {
+    AddPiece(old, *lower, old_upper, false, seq);
+    *lower = old_upper;
+    return;
+  }
+  AddPiece(old, *lower, upper, unbounded, seq);
+  if (!unbounded) AddPiece(old, upper, old_upper, old.unbounded, 0);
+  *lower = upper;
+}
+
+const RangeSet* RangeSet::With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
+                               uint64_t seq) {
+  auto* const after = new RangeSet;
+  const RangeFragment none;
+  Slice from = lower;
+  bool done = false;  // everything up to `upper` is added
+  if (before != nullptr) {
+    after->fragments_.reserve(before->fragments_.size() + 3);
+    for (const auto& old : before->fragments_) {
+      if (old->EndsAtOrBefore(from)) {
+        after->Add(old);
+        continue;
+      }
+      const bool starts_behind = !unbounded && Slice(old->lower).Compare(upper) >= 0;
+      if (done || starts_behind) {
+        if (!done) after->AddPiece(none, from, upper, unbounded, seq);
+        done = true;
+        after->Add(old);
+        continue;
+      }
+      const bool last = old->unbounded || (!unbounded && Slice(old->upper).Compare(upper) >= 0);
+      after->AddOverlap(*old, &from, upper, unbounded, seq);
+      done = last;
+    }
+  }
+  if (!done) after->AddPiece(none, from, upper, unbounded, seq);
+  return after;
+}
+
+const RangeSet* RangeSet::WithoutUpTo(const RangeSet* before, uint64_t seq) {
+  auto* const after = new RangeSet;
+  for (const auto& old : before->fragments_) {
+    if (old->seqs.back() > seq) {
+      after->Add(old);
+    } else if (old->seqs.front() > seq) {
+      auto rest = std::make_shared<RangeFragment>(*old);
+      while (rest->seqs.back() <= seq) rest->seqs.pop_back();
+      after->Add(std::move(rest));
+    }
+  }
+  if (!after->fragments_.empty()) return after;
+  after->Unref();
+  return nullptr;
+}
+
+const RangeFragment* RangeSet::FirstBehind(Slice key) const {
+  const auto found = std::partition_point(
+      fragments_.begin(), fragments_.end(),
+      [key](const auto& fragment) { return fragment->EndsAtOrBefore(key); });
+  return found == fragments_.end() ? nullptr : found->get();
+}
+
+const RangeFragment* RangeSet::Covering(Slice key) const {
+  const RangeFragment* const fragment = FirstBehind(key);
+  if (fragment == nullptr || Slice(fragment->lower).Compare(key) > 0) return nullptr;
+  return fragment;
+}
+
+uint64_t RangeSet::CoverAt(Slice key, uint64_t seq) const {
+  const RangeFragment* const fragment = Covering(key);
+  return fragment == nullptr ? 0 : fragment->NewestAt(seq);
+}
+
+}  // namespace gapless::table

@@ -1,0 +1,65 @@
+// The range deletes of one shard that are not yet written into the keys themselves.
+//
+// An immutable list of sorted fragments that do not overlap, each with the sequences of the deletes
+// that cover it. A new delete makes a new list, which shares the fragments it does not change. The
+// writer makes and counts references; readers use a list that they loaded under their guard.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/slice.h"
+
+namespace gapless::table {
+
+struct RangeFragment {
+  std::string lower;
+  std::string upper;  // exclusive; unused when unbounded
+  bool unbounded = false;
+  std::vector<uint64_t> seqs;  // falling
+
+  bool EndsAtOrBefore(Slice key) const { return !unbounded && Slice(upper).Compare(key) <= 0; }
+  // The newest delete at or below `seq`, or 0.
+  uint64_t NewestAt(uint64_t seq) const;
+  // The oldest delete above `seq`, or 0.
+  uint64_t OldestAbove(uint64_t seq) const;
+};
+
+class RangeSet {
+ public:
+  // Each returns a list with one reference, or null for an empty one. `before` may be null.
+  static const RangeSet* With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
+                              uint64_t seq);
+  static const RangeSet* WithoutUpTo(const RangeSet* before, uint64_t seq);
+
+  const std::vector<std::shared_ptr<const RangeFragment>>& fragments() const { return fragments_; }
+  uint64_t oldest_seq() const { return oldest_seq_; }
+  // The first fragment that ends behind `key`, or null; it may start behind `key` as well.
+  const RangeFragment* FirstBehind(Slice key) const;
+  // The fragment that covers `key`, or null.
+  const RangeFragment* Covering(Slice key) const;
+  // The newest delete at or below `seq` that covers `key`, or 0: versions before it are hidden.
+  uint64_t CoverAt(Slice key, uint64_t seq) const;
+
+  // Writer's thread.
+  void Ref() const { references_++; }
+  void Unref() const {
+    if (--references_ == 0) delete this;
+  }
+
+ private:
+  RangeSet() = default;
+  ~RangeSet() = default;
+  void Add(std::shared_ptr<const RangeFragment> fragment);
+  void AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded, uint64_t seq);
+  void AddOverlap(const RangeFragment& old, Slice* lower, Slice upper, bool unbounded,
+                  uint64_t seq);
+
+  std::vector<std::shared_ptr<const RangeFragment>> fragments_;
+  uint64_t oldest_seq_ = UINT64_MAX;
+  mutable uint64_t references_ = 1;  // writer only
+};
+
+}  // namespace gapless::table

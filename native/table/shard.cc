@@ -1,0 +1,159 @@
+// Writing into a shard and reading single keys. Upkeep is in shard_upkeep.cc.
+#include "table/shard.h"
+
+#include <new>
+
+#include "base/assert.h"
+
+namespace gapless::table {
+namespace {
+
+// A range with at most this many keys of the shard is deleted key by key.
+constexpr size_t kSmallRange = 128;
+
+bool RangeHides(const RangeSet* ranges, Slice key, uint64_t version_seq, uint64_t at_seq) {
+  return ranges != nullptr && version_seq < ranges->CoverAt(key, at_seq);
+}
+
+}  // namespace
+
+Shard::Shard(ReadGate* gate)
+    : gate_(gate),
+      retired_(&arena_, gate),
+      hash_(&arena_, &retired_),
+      ordered_(&arena_, &retired_) {}
+
+// Nodes and versions need no destructor; their memory goes with the arena.
+Shard::~Shard() {
+  if (sweep_.ranges != nullptr) sweep_.ranges->Unref();
+  const RangeSet* const ranges = ranges_.load(std::memory_order_relaxed);
+  if (ranges != nullptr) ranges->Unref();
+}
+
+Node* Shard::NewNode(uint64_t hash, Slice key) {
+  auto* const node = static_cast<Node*>(arena_.Allocate(Node::Bytes(key.size())));
+  new (&node->head) std::atomic<Version*>(nullptr);
+  node->hash = hash;
+  node->key_size = static_cast<uint32_t>(key.size());
+  node->queued = Node::kNotQueued;
+  if (!key.empty()) std::memcpy(static_cast<void*>(node + 1), key.data(), key.size());
+  return node;
+}
+
+Version* Shard::NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, uint64_t seq) {
+  if (expires_at_ms != 0) flags |= Version::kExpires;
+  const auto size = static_cast<uint32_t>(value.size());
+  auto* const version = static_cast<Version*>(arena_.Allocate(Version::Bytes(size, flags)));
+  new (&version->next) std::atomic<Version*>(nullptr);
+  version->seq = seq;
+  version->value_size = size;
+  version->flags = flags;
+  char* to = version->payload();
+  if (expires_at_ms != 0) {
+    std::memcpy(to, &expires_at_ms, sizeof(expires_at_ms));
+    to += sizeof(expires_at_ms);
+  }
+  if (size != 0) std::memcpy(to, value.data(), size);
+  return version;
+}
+
+void Shard::Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq) {
+  Upkeep();
+  Node* const node = hash_.Find(hash, key);
+  if (node != nullptr) {
+    if (node->head.load(std::memory_order_relaxed)->deleted()) AddKeys(1);
+    PushVersion(node, NewVersion(value, 0, expires_at_ms, seq));
+    return;
+  }
+  // The node first: its version then lies right behind it in fresh memory.
+  Node* const fresh = NewNode(hash, key);
+  fresh->head.store(NewVersion(value, 0, expires_at_ms, seq), std::memory_order_relaxed);
+  hash_.Insert(fresh);
+  ordered_.Insert(fresh);
+  AddKeys(1);
+}
+
+void Shard::Del(uint64_t hash, Slice key, uint64_t seq) {
+  Upkeep();
+  Node* const node = hash_.Find(hash, key);
+  if (node != nullptr) PushDeletion(node, seq);
+}
+
+// A key without a node is as absent as a deleted one: nothing to write then.
+void Shard::PushDeletion(Node* node, uint64_t seq) {
+  if (node->head.load(std::memory_order_relaxed)->deleted()) return;
+  AddKeys(uint64_t{0} - 1);
+  PushVersion(node, NewVersion(Slice(), Version::kDeleted, 0, seq));
+}
+
+void Shard::PushVersion(Node* node, Version* version) {
+  Version* const older = node->head.load(std::memory_order_relaxed);
+  GAPLESS_ASSERT(older->seq < version->seq);
+  version->next.store(older, std::memory_order_relaxed);
+  // Release: readers that reach the version see its content.
+  node->head.store(version, std::memory_order_release);
+  // `older` is the newest at or below the floor then, and what lies behind it may go.
+  if (older->seq <= floor_) PruneBehind(older);
+  Enqueue(node, version->seq);
+}
+
+void Shard::Enqueue(Node* node, uint64_t ready_seq) {
+  if (node->queued != Node::kNotQueued) return;
+  node->queued = Node::kQueued;
+  prune_.Push({node, ready_seq});
+}
+
+void Shard::DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
+  if (!unbounded && lower.Compare(upper) >= 0) return;
+  Upkeep();
+  if (PushSmallRange(lower, upper, unbounded, seq)) return;
+  const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
+  SetRanges(RangeSet::With(before, lower, upper, unbounded, seq));
+}
+
+bool Shard::PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
+  batch_.clear();
+  OrderedIndex::Cursor cursor(&ordered_);
+  for (cursor.Seek(lower); cursor.Valid(); cursor.Next()) {
+    if (!unbounded && cursor.node()->key().Compare(upper) >= 0) break;
+    if (batch_.size() == kSmallRange) return false;
+    batch_.push_back(const_cast<Node*>(cursor.node()));
+  }
+  for (Node* const node : batch_) PushDeletion(node, seq);
+  return true;
+}
+
+// Release: the list is complete, and the keys carry what is not in it any more.
+void Shard::SetRanges(const RangeSet* ranges) {
+  const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
+  ranges_.store(ranges, std::memory_order_release);
+  if (before != nullptr) retired_.RetireRanges(before);
+  const uint64_t count = ranges == nullptr ? 0 : ranges->fragments().size();
+  range_count_.store(count, std::memory_order_relaxed);
+}
+
+void Shard::AddKeys(uint64_t count) {
+  keys_.store(keys_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+}
+
+bool Shard::Get(uint64_t hash, Slice key, const ReadPoint& at, Entry* entry) const {
+  const RangeSet* const ranges_now = ranges();
+  const Node* const node = hash_.Find(hash, key);
+  return node != nullptr && ReadNode(node, ranges_now, at, entry);
+}
+
+bool Shard::ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at,
+                     Entry* entry) {
+  const Version* const version = node->At(at.seq);
+  if (version == nullptr || version->deleted()) return false;
+  const uint64_t expires = version->expires_at_ms();
+  if (expires != 0 && expires <= at.as_of_ms) return false;
+  if (RangeHides(ranges, node->key(), version->seq, at.seq)) return false;
+  entry->key = node->key();
+  entry->value = version->value();
+  entry->seq = version->seq;
+  entry->expires_at_ms = expires;
+  return true;
+}
+
+}  // namespace gapless::table

@@ -1,0 +1,117 @@
+// One shard: the nodes, both indexes, the range deletes, and the upkeep that the writer does on its
+// way (pruning versions that nobody needs, writing range deletes into the keys, reclaiming memory).
+//
+// One writer at a time; readers without locks, under a guard of the store's ReadGate. Upkeep is
+// bounded for each write: a superseded version waits in `prune_` until the floor has passed it, and
+// in `pinned_` when views alone hold something of its key, until a view ends.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "table/arena.h"
+#include "table/chunk_queue.h"
+#include "table/hash_index.h"
+#include "table/node.h"
+#include "table/ordered_index.h"
+#include "table/range_set.h"
+#include "table/read_gate.h"
+#include "table/retire_list.h"
+#include "table/store.h"
+
+namespace gapless::table {
+
+class Shard {
+ public:
+  explicit Shard(ReadGate* gate);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  // --- the writer ---
+  void Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq);
+  void Del(uint64_t hash, Slice key, uint64_t seq);
+  void DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
+  // Does up to `steps` of the upkeep that is due; returns whether some is left that could go on now.
+  bool Purge(uint32_t steps);
+
+  // --- any thread under a guard ---
+  bool Get(uint64_t hash, Slice key, const ReadPoint& at, Entry* entry) const;
+  const OrderedIndex& ordered() const { return ordered_; }
+  // Load it before any version: a delete leaves the list only once its keys carry it themselves.
+  const RangeSet* ranges() const { return ranges_.load(std::memory_order_acquire); }
+  // The live entry of `node` at the read point.
+  static bool ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at,
+                       Entry* entry);
+
+  // --- any thread ---
+  uint64_t keys() const { return keys_.load(std::memory_order_relaxed); }
+  uint64_t bytes() const { return arena_.used_bytes(); }
+  uint64_t allocations() const { return arena_.allocations(); }
+  uint64_t range_tombstones() const { return range_count_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Waiting {
+    Node* node;
+    uint64_t ready_seq;  // nothing to prune before the floor is here
+  };
+  // One walk over the keys under all range deletes that were due when it began.
+  struct Sweep {
+    const RangeSet* ranges = nullptr;  // null: no walk under way
+    uint64_t up_to_seq = 0;
+    std::string next_key;
+  };
+
+  Node* NewNode(uint64_t hash, Slice key);
+  Version* NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, uint64_t seq);
+  void RetireVersion(Version* version) { retired_.Retire(version, version->bytes()); }
+  void InsertNode(uint64_t hash, Slice key, Version* version);
+  void PushVersion(Node* node, Version* version);
+  void PushDeletion(Node* node, uint64_t seq);
+  void Enqueue(Node* node, uint64_t ready_seq);
+  bool PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
+
+  void Upkeep();
+  void Refresh();
+  bool PruneOne();
+  void PruneQueued(Node* node);
+  void PruneNode(Node* node);
+  void PruneBehind(Version* kept);
+  bool DropDeletedTail(Node* node);
+  void RemoveNode(Node* node);
+  bool ViewWithin(uint64_t from, uint64_t before) const;
+
+  bool SweepDue() const;
+  void SweepStep(uint32_t nodes);
+  void SweepNode(Node* node);
+  void InsertDeletion(Node* node, Version* newer, Version* older, uint64_t seq);
+  void EndSweep();
+  void SetRanges(const RangeSet* ranges);
+  void AddKeys(uint64_t count);
+
+  ReadGate* const gate_;
+  Arena arena_;
+  RetireList retired_;
+  HashIndex hash_;
+  OrderedIndex ordered_;
+  std::atomic<const RangeSet*> ranges_{nullptr};  // release by the writer
+
+  // Writer only from here.
+  uint64_t writes_ = 0;
+  uint64_t floor_ = 0;  // as of the last Refresh; stays true
+  uint64_t views_version_ = 0;
+  std::vector<uint64_t> views_;  // sorted sequences
+  ChunkQueue<Waiting> prune_;
+  ChunkQueue<Node*> pinned_;
+  size_t pinned_due_ = 0;  // how many of pinned_ to look at since a view ended
+  Sweep sweep_;
+  std::vector<Node*> batch_;  // scratch of SweepStep and PushSmallRange
+
+  // Written by the writer, read by anyone.
+  std::atomic<uint64_t> keys_{0};
+  std::atomic<uint64_t> range_count_{0};
+};
+
+}  // namespace gapless::table
