@@ -54,7 +54,21 @@ struct Options {
   bool read_only = false;
   bool as_replica = false;          // `--follow`: creates or turns the directory into a replica's
   bool new_node_id = false;
+  // Which store-wide options a caller named (kNamed...): a later open is compared by these only.
+  uint32_t named = UINT32_MAX;
 };
+inline constexpr uint32_t kNamedDurability = 1 << 0;
+inline constexpr uint32_t kNamedFlushInterval = 1 << 1;
+inline constexpr uint32_t kNamedSyncInterval = 1 << 2;
+inline constexpr uint32_t kNamedPendingBytes = 1 << 3;
+inline constexpr uint32_t kNamedSegmentBytes = 1 << 4;
+inline constexpr uint32_t kNamedLogRetainBytes = 1 << 5;
+inline constexpr uint32_t kNamedViewMaxAge = 1 << 6;
+inline constexpr uint32_t kNamedHoldMaxBytes = 1 << 7;
+inline constexpr uint32_t kNamedSnapshotHold = 1 << 8;
+inline constexpr uint32_t kNamedSlotMaxBytes = 1 << 9;
+inline constexpr uint32_t kNamedClockMaxAhead = 1 << 10;
+inline constexpr uint32_t kNamedReadOnly = 1 << 11;
 
 // Called in commit order with the commit mutex held; must only copy.
 class CommitSink {

@@ -1,0 +1,79 @@
+// History and the generation's life.
+#include "engine/generation.h"
+
+#include <algorithm>
+
+namespace gapless::engine {
+
+log::MetaState History::Snapshot::ToMeta() const {
+  log::MetaState meta = *lists;
+  meta.position = position;
+  meta.clock = clock;
+  return meta;
+}
+
+void History::Reset(log::MetaState meta) {
+  position_ = meta.position;
+  clock_ = meta.clock;
+  lists_ = std::make_shared<log::MetaState>(std::move(meta));
+}
+
+void History::Advance(const log::RecordView& record, const Position& before,
+                      const Position& after) {
+  position_ = after;
+  clock_ = record.header.timestamp;
+  if (record.header.kind == log::RecordKind::kBatch) return;
+  auto changed = std::make_shared<log::MetaState>(*lists_);
+  changed->Advance(record, before, after);
+  lists_ = std::move(changed);
+}
+
+Epoch EpochOfSeq(const log::MetaState& lists, uint64_t seq) {
+  const auto behind =
+      std::lower_bound(lists.epochs.begin(), lists.epochs.end(), seq,
+                       [](const EpochEntry& entry, uint64_t s) { return entry.before.seq < s; });
+  if (behind != lists.epochs.begin()) return std::prev(behind)->epoch;
+  return lists.epochs.empty() ? Epoch{} : lists.epochs.front().epoch;
+}
+
+Generation::Generation(uint64_t number, std::string path, uint32_t shards)
+    : store(shards), number_(number), path_(std::move(path)) {}
+
+Generation::~Generation() = default;
+
+void Generation::Attach(GenerationOwner* owner) {
+  const MutexLock lock(&owner_mutex_);
+  owner_ = owner;
+}
+
+void Generation::Detach() {
+  const MutexLock lock(&owner_mutex_);
+  owner_ = nullptr;
+}
+
+void Generation::OnProgress(const log::LogProgress& progress) {
+  const MutexLock lock(&owner_mutex_);
+  if (owner_ != nullptr) owner_->OnLogProgress(progress);
+}
+
+void Generation::OnRoom() {
+  const MutexLock lock(&owner_mutex_);
+  if (owner_ != nullptr) owner_->OnLogRoom();
+}
+
+void Generation::OnNoSpace(const Status& why) {
+  const MutexLock lock(&owner_mutex_);
+  if (owner_ != nullptr) owner_->OnLogNoSpace(why);
+}
+
+void Generation::OnSpaceBack() {
+  const MutexLock lock(&owner_mutex_);
+  if (owner_ != nullptr) owner_->OnLogSpaceBack();
+}
+
+void Generation::OnPoisoned(const Status& why) {
+  const MutexLock lock(&owner_mutex_);
+  if (owner_ != nullptr) owner_->OnLogPoisoned(why);
+}
+
+}  // namespace gapless::engine

@@ -1,0 +1,289 @@
+// Opening a generation. See the header.
+#include "engine/recovery.h"
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "base/coding.h"
+#include "base/thread.h"
+#include "engine/current.h"
+#include "io/file_names.h"
+#include "snapshot/flow_format.h"
+#include "snapshot/snapshot.h"
+
+namespace gapless::engine {
+namespace {
+
+constexpr size_t kLoadThreadsMax = 4;
+
+// What the manifest does not keep stands in the flow's own header and footer; both are covered by
+// the CRC of the whole flow, which the manifest keeps.
+Status CompleteSummary(io::FileSystem* fs, const std::string& path, snapshot::FlowHeader* header,
+                       snapshot::FlowSummary* summary) {
+  const Result<bool> exists = fs->Exists(path);
+  if (!exists.ok()) return exists.status();
+  if (!exists.value()) return Status::Corrupt("a flow of the base is missing", path, 0);
+  Result<std::unique_ptr<io::File>> file = fs->Open(path, io::OpenMode::kRead);
+  if (!file.ok()) return file.status();
+  char bytes[8] = {};
+  size_t got = 0;
+  RETURN_IF_ERROR(file.value()->ReadAt(snapshot::kFlowHeaderCompression, bytes, 4, &got));
+  header->compression = static_cast<snapshot::Compression>(LoadU32(bytes));
+  if (summary->file_bytes < snapshot::kFooterBytes) {
+    return Status::Corrupt("a flow of the base is too short", path, summary->file_bytes);
+  }
+  const uint64_t at = summary->file_bytes - snapshot::kFooterBytes + snapshot::kFooterKeyValueBytes;
+  RETURN_IF_ERROR(file.value()->ReadAt(at, bytes, 8, &got));
+  summary->bytes = LoadU64(bytes);
+  return Status::Ok();
+}
+
+Status LoadFlow(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
+                size_t index, table::Store* store) {
+  snapshot::FlowSummary summary = manifest.flows[index];
+  const std::string path = io::JoinPath(io::JoinPath(generation_path, io::kRunsDirectory),
+                                        io::FlowName(summary.flow));
+  snapshot::FlowHeader header;
+  header.flow = summary.flow;
+  header.flows = static_cast<uint32_t>(manifest.flows.size());
+  header.features = manifest.meta.features;
+  header.cluster = manifest.cluster;
+  header.position = manifest.meta.position;
+  header.clock = manifest.meta.clock;
+  RETURN_IF_ERROR(CompleteSummary(fs, path, &header, &summary));
+  RETURN_IF_ERROR(snapshot::VerifyFlowFile(fs, path, header, summary));
+  Result<std::unique_ptr<snapshot::FlowReader>> reader = snapshot::OpenFlow(fs, path, header);
+  if (!reader.ok()) return reader.status();
+  table::Entry entry;
+  while (true) {
+    const Result<bool> more = reader.value()->Next(&entry);
+    if (!more.ok()) return more.status();
+    if (!more.value()) return Status::Ok();
+    store->Load(entry);
+  }
+}
+
+std::string RepairCommand(const std::string& path, const Status& status) {
+  for (const Detail& detail : status.details()) {
+    if (detail.name != "repair") continue;
+    const size_t at = detail.text.find("DIR");
+    if (at == std::string::npos) return detail.text;
+    return detail.text.substr(0, at) + path + detail.text.substr(at + 3);
+  }
+  return "gapless verify " + path;
+}
+
+// The same refusal, telling in its message what to do next.
+Status WithNextCommand(const Status& status, const std::string& path) {
+  if (!status.Is(Code::kCorrupt)) return status;
+  return status.Wrap("refused to open (see what is damaged or drop it with `" +
+                     RepairCommand(path, status) + "`)");
+}
+
+void DescribeSkip(io::FileSystem* fs, const std::string& path, const Position& end,
+                  RecoveryReport* report) {
+  report->outcome = "skipped";
+  report->reason = end.IsEmpty() ? "new" : "no_snapshot";
+  // The newest local snapshot that can be read decides the reason; none: as above.
+  const std::string directory = io::JoinPath(path, io::kSnapshotsDirectory);
+  const Result<bool> exists = fs->Exists(directory);
+  if (!exists.ok() || !exists.value()) return;
+  const Result<std::vector<std::string>> names = fs->List(directory);
+  if (!names.ok()) return;
+  bool found = false;
+  uint64_t newest = 0;
+  for (const std::string& name : names.value()) {
+    if (!io::IsSnapshotName(name)) continue;
+    const Result<snapshot::Token> token =
+        snapshot::ReadToken(fs, io::JoinPath(directory, name));
+    if (!token.ok() || token.value().meta.position.seq > end.seq) continue;
+    newest = std::max(newest, token.value().meta.position.seq);
+    found = true;
+  }
+  if (!found) return;
+  report->gap = static_cast<int64_t>(end.seq - newest);
+  report->reason = report->gap == 0 ? "equal" : "ahead";
+}
+
+}  // namespace
+
+Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, bool read_only) {
+  StoreFiles files;
+  Result<IdentityFile> identity = ReadIdentity(fs, path);
+  if (!identity.ok()) return WithNextCommand(identity.status(), path);
+  files.identity = identity.value();
+  Result<std::unique_ptr<StateFile>> state = StateFile::Open(fs, path, read_only);
+  if (!state.ok()) return WithNextCommand(state.status(), path);
+  files.state = std::move(state.value());
+  const Result<uint64_t> current = ReadCurrent(fs, path);
+  if (!current.ok()) return WithNextCommand(current.status(), path);
+  files.generation = current.value();
+  files.generation_path = GenerationPath(path, files.generation);
+  const Result<bool> exists = fs->Exists(files.generation_path);
+  if (!exists.ok()) return exists.status();
+  if (!exists.value()) {
+    return WithNextCommand(
+        Status::Corrupt("the live generation is missing", files.generation_path, 0), path);
+  }
+  Result<Manifest> manifest = ReadManifest(fs, files.generation_path);
+  if (!manifest.ok()) return WithNextCommand(manifest.status(), path);
+  files.manifest = std::move(manifest.value());
+  const std::string manifest_path =
+      io::JoinPath(files.generation_path, io::ManifestName(files.manifest.number));
+  if (files.manifest.generation != files.generation) {
+    return WithNextCommand(
+        Status::Corrupt("the manifest is of another generation", manifest_path, 16), path);
+  }
+  if (files.identity.cluster.IsNone() && !files.manifest.cluster.IsNone()) {
+    files.identity.cluster = files.manifest.cluster;
+    if (!read_only) RETURN_IF_ERROR(PublishIdentity(fs, path, files.identity));
+  }
+  if (files.manifest.cluster != files.identity.cluster) {
+    return WithNextCommand(
+        Status::Corrupt("the manifest is of another cluster", manifest_path, 32), path);
+  }
+  return files;
+}
+
+table::Mutation ToMutation(const log::Operation& operation, uint64_t seq) {
+  table::Mutation mutation;
+  switch (operation.kind) {
+    case log::OpKind::kPut:
+      mutation.kind = table::MutationKind::kPut;
+      break;
+    case log::OpKind::kDel:
+      mutation.kind = table::MutationKind::kDel;
+      break;
+    case log::OpKind::kDelRange:
+      mutation.kind = table::MutationKind::kDelRange;
+      break;
+  }
+  mutation.key = operation.key;
+  mutation.value = operation.value;
+  mutation.unbounded = operation.unbounded;
+  mutation.expires_at_ms = operation.expires_at_ms;
+  mutation.seq = seq;
+  return mutation;
+}
+
+void ReplayRecord(const log::RecordView& record, const Position& before, const Position& after,
+                  table::Store* store, History* history) {
+  if (record.header.kind == log::RecordKind::kBatch) {
+    log::BatchReader reader(record.body);
+    log::Operation operation;
+    for (uint64_t seq = record.header.first_seq; reader.Next(&operation); ++seq) {
+      store->Apply(ToMutation(operation, seq));
+    }
+  }
+  history->Advance(record, before, after);
+  store->Publish(after.seq);
+}
+
+Status LoadBase(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
+                table::Store* store) {
+  if (manifest.base == BaseKind::kEmpty) return Status::Ok();
+  const size_t flows = manifest.flows.size();
+  std::atomic<size_t> next{0};
+  std::vector<Status> outcomes(flows);
+  const auto load = [&] {
+    for (size_t i = next.fetch_add(1); i < flows; i = next.fetch_add(1)) {
+      outcomes[i] = LoadFlow(fs, generation_path, manifest, i, store);
+    }
+  };
+  // Flows of another number of shards may meet in one shard, which has one writer at a time.
+  const size_t wanted = flows == store->shards() ? std::min(flows, kLoadThreadsMax) : 1;
+  std::vector<std::unique_ptr<Thread>> threads;
+  for (size_t i = 1; i < wanted; ++i) {
+    auto thread = std::make_unique<Thread>();
+    // Without a further thread the ones that run do its work.
+    if (!thread->Start("gapless-load", load).ok()) break;
+    threads.push_back(std::move(thread));
+  }
+  load();
+  for (const std::unique_ptr<Thread>& thread : threads) thread->Join();
+  for (const Status& outcome : outcomes) RETURN_IF_ERROR(outcome);
+  store->Publish(manifest.meta.position.seq);
+  return Status::Ok();
+}
+
+log::ScanOptions MakeScanOptions(io::FileSystem* fs, const StoreFiles& files) {
+  log::ScanOptions scan;
+  scan.fs = fs;
+  scan.directory = io::JoinPath(files.generation_path, io::kLogDirectory);
+  scan.cluster = files.identity.cluster;
+  scan.secret = files.identity.secret;
+  scan.from = files.manifest.meta.position;
+  scan.from_timestamp = files.manifest.meta.clock;
+  const NodeState& state = files.state->state();
+  if (state.generation == files.generation) scan.durable_mark = state.durable_mark;
+  scan.padded = files.manifest.meta.padded;
+  scan.padded.insert(scan.padded.end(), state.padded.begin(), state.padded.end());
+  return scan;
+}
+
+Status RemoveOlderGenerations(io::FileSystem* fs, const std::string& path, uint64_t live) {
+  const Result<std::vector<std::string>> names = fs->List(path);
+  if (!names.ok()) return names.status();
+  for (const std::string& name : names.value()) {
+    uint64_t number = 0;
+    if (!io::ParseGenerationName(name, &number) || number >= live) continue;
+    RETURN_IF_ERROR(io::RemoveTree(fs, io::JoinPath(path, name)));
+  }
+  return Status::Ok();
+}
+
+Status RefusalOf(const log::ScanResult& scan, const Manifest& manifest, const std::string& path) {
+  const Position& checkpoint = manifest.meta.position;
+  const std::string what = scan.damage.empty() ? "" : scan.damage.front().what;
+  if (scan.end.offset < checkpoint.offset && (what == "missing" || what == "short")) {
+    return Status::Error(Code::kStoreAheadOfLog,
+                         "the checkpoint " + ToText(checkpoint) + " lies behind the log's end " +
+                             ToText(scan.end) + "; see `gapless verify " + path + "`")
+        .WithFile(scan.damage.front().file, static_cast<int64_t>(scan.damage.front().offset));
+  }
+  return WithNextCommand(scan.ToStatus(), path);
+}
+
+Result<Recovered> RecoverGeneration(const Options& options, const std::string& path,
+                                    const StoreFiles& files) {
+  const uint64_t began_us = options.clock->MonotonicUs();
+  Recovered recovered;
+  auto generation = std::make_shared<Generation>(files.generation, files.generation_path,
+                                                 files.identity.shards);
+  generation->manifest = files.manifest;
+  const Status loaded =
+      LoadBase(options.fs, files.generation_path, files.manifest, &generation->store);
+  if (!loaded.ok()) return WithNextCommand(loaded, path);
+  generation->history.Reset(files.manifest.meta);
+  const log::RecordSink replay = [&](const log::RecordView& record, const Position& before,
+                                     const Position& after) {
+    ReplayRecord(record, before, after, &generation->store, &generation->history);
+    return Status::Ok();
+  };
+  const log::ScanOptions scan_options = MakeScanOptions(options.fs, files);
+  const Result<log::ScanResult> scanned = log::ScanLog(scan_options, replay);
+  if (!scanned.ok()) return scanned.status();
+  const log::ScanResult& scan = scanned.value();
+  if (scan.verdict == log::ScanVerdict::kCorrupt) return RefusalOf(scan, files.manifest, path);
+  if (scan.verdict == log::ScanVerdict::kTail) {
+    recovered.report.cut = scan.cut;
+    if (!options.read_only) RETURN_IF_ERROR(log::CutLog(scan_options, scan));
+  }
+  generation->head = scan.end;
+  generation->head_clock = std::max(scan.end_timestamp, files.manifest.meta.clock);
+  GAPLESS_ASSERT(generation->history.position() == scan.end);
+  const log::LogOptions log_options =
+      MakeLogOptions(options, files.generation_path, files.identity);
+  Result<std::unique_ptr<log::Log>> log = log::Log::Open(log_options, scan, generation.get());
+  if (!log.ok()) return log.status();
+  generation->log = std::move(log.value());
+  generation->log->SetBase(files.manifest.meta.position.offset);
+  DescribeSkip(options.fs, path, scan.end, &recovered.report);
+  recovered.report.replayed_records = scan.records;
+  recovered.report.ms = (options.clock->MonotonicUs() - began_us) / 1000;
+  recovered.generation = std::move(generation);
+  return recovered;
+}
+
+}  // namespace gapless::engine
