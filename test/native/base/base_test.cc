@@ -26,14 +26,14 @@ TEST("an OK status holds nothing") {
 TEST("every code has a text of its own") {
   std::set<std::string> texts;
   int count = 0;
-#define GAPLESS_COUNT(name, text)       \
-  CHECK_EQ(CodeText(Code::name), text); \
-  texts.insert(CodeText(Code::name));   \
+#define GAPLESS_COUNT(name, text)                    \
+  CHECK_EQ(std::string(CodeText(Code::name)), text); \
+  texts.insert(CodeText(Code::name));                \
   count++;
   GAPLESS_CODES(GAPLESS_COUNT)
 #undef GAPLESS_COUNT
   CHECK_EQ(texts.size(), static_cast<size_t>(count));
-  CHECK_EQ(CodeText(static_cast<Code>(255)), "UNKNOWN");
+  CHECK_EQ(std::string(CodeText(static_cast<Code>(255))), "UNKNOWN");
 }
 
 TEST("a full disk is no space, any other errno is io") {
