@@ -1,10 +1,9 @@
 // The addon's entry point: Node loads it once per thread and receives the exports object.
-#include <napi.h>
+#include <node_api.h>
 
-namespace {
+#include "napi/exports.h"
 
-Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) { return exports; }
-
-}  // namespace
-
-NODE_API_MODULE(gaplessdb, Init)
+NAPI_MODULE_INIT() {
+  gapless::napi::FillExports(env, exports);
+  return exports;
+}

@@ -48,7 +48,7 @@ export const recordKinds = { batch: 1, epoch: 2, noop: 3, cursor: 4, digest: 5, 
 export type RecordKindName = keyof typeof recordKinds;
 
 /** Numbers of log::HoldKind. */
-export const holdKinds = { checkpoint: 1, snapshot: 2, reader: 3, slot: 4 } as const;
+export const holdKinds = { slot: 0, snapshot: 1, checkpoint: 2, reader: 3 } as const;
 export type HoldKindName = keyof typeof holdKinds;
 
 /** Words of `NativeStore.progress(out)`; a position is four words. */
@@ -350,8 +350,15 @@ export interface NativeStore {
   /** Throws EVICTED when the pin was given up. */
   checkPin(pin: bigint): void;
   releasePin(pin: bigint): void;
-  openFlow(pin: bigint, flow: number, compression: CompressionName): NativeFlow;
-  openFlowFile(pin: bigint, flow: number, compression: CompressionName, path: string): NativeFlowFile;
+  /** `meta` is the pin's; the pin may be another handle's of the same store. */
+  openFlow(pin: bigint, flow: number, compression: CompressionName, meta: NativeMetaState): NativeFlow;
+  openFlowFile(
+    pin: bigint,
+    flow: number,
+    compression: CompressionName,
+    meta: NativeMetaState,
+    path: string,
+  ): NativeFlowFile;
 
   // -- history and log --
   /** At most up to the shipping end; EVICTED, POSITION_UNAVAILABLE. Reads the disk (page cache). */

@@ -1,0 +1,248 @@
+// Pins and the flows of a pin: to a socket (NativeFlow) or to a file (NativeFlowFile).
+//
+// Each step is short (one chunk), so that a worker thread can be terminated between two of them.
+#include "napi/convert.h"
+#include "napi/store_handle.h"
+
+namespace gapless::napi {
+
+namespace {
+
+constexpr napi_type_tag kFlowTag = {0x676170666c6f7700, 0x1};
+constexpr napi_type_tag kFlowFileTag = {0x676170666c6f7700, 0x2};
+
+napi_value Pin(StoreHandle& store, const Args& args) {
+  std::string name;
+  if (!ReadText(args.env, args[0], "the name", &name)) return nullptr;
+  Result<engine::PinInfo> pinned = store.engine()->Pin(name);
+  if (!pinned.ok()) return Throw(args.env, pinned.status());
+  const engine::PinInfo& pin = pinned.value();
+  store.pins.insert(pin.id);
+  ObjectBuilder object(args.env);
+  object.Big("id", pin.id).Set("clusterId", MakeId(args.env, pin.cluster.bytes));
+  return object.Count("shards", pin.shards).Set("meta", MakeMeta(args.env, pin.meta)).Done();
+}
+
+napi_value CheckPin(StoreHandle& store, const Args& args) {
+  uint64_t pin = 0;
+  if (!ReadBig(args.env, args[0], "the pin", &pin)) return nullptr;
+  const Status alive = store.engine()->CheckPin(pin);
+  return alive.ok() ? nullptr : Throw(args.env, alive);
+}
+
+napi_value ReleasePin(StoreHandle& store, const Args& args) {
+  uint64_t pin = 0;
+  if (!ReadBig(args.env, args[0], "the pin", &pin)) return nullptr;
+  if (store.pins.erase(pin) > 0) store.engine()->ReleasePin(pin);
+  return nullptr;
+}
+
+// A flow writer over a pin of the process, whichever handle took it.
+class Flow : public Child {
+ public:
+  Flow(std::shared_ptr<StoreHandle> store, std::unique_ptr<snapshot::FlowWriter> writer)
+      : store_(std::move(store)), writer_(std::move(writer)) {
+    store_->children.insert(this);
+  }
+  ~Flow() override { store_->children.erase(this); }
+  void Detach() override { writer_ = nullptr; }
+
+  // False behind the footer.
+  Result<bool> Next(std::string* piece) {
+    if (writer_ == nullptr) return Status::Error(Code::kClosed, "the flow is closed");
+    Result<bool> more = writer_->NextPiece(piece);
+    if (more.ok() && !more.value()) {
+      ended_ = true;
+      summary_ = writer_->summary();
+    }
+    return more;
+  }
+  bool ended() const { return ended_; }
+  const snapshot::FlowSummary& summary() const { return summary_; }
+
+ private:
+  std::shared_ptr<StoreHandle> store_;
+  std::unique_ptr<snapshot::FlowWriter> writer_;
+  snapshot::FlowSummary summary_;
+  bool ended_ = false;
+};
+
+class FlowFile : public Flow {
+ public:
+  FlowFile(std::shared_ptr<StoreHandle> store, std::unique_ptr<snapshot::FlowWriter> writer,
+           std::unique_ptr<io::File> file)
+      : Flow(std::move(store), std::move(writer)), file_(std::move(file)) {}
+  ~FlowFile() override { RemoveUnfinished(); }
+  void Detach() override {
+    Flow::Detach();
+    RemoveUnfinished();
+  }
+
+  // False when the file is whole and synced.
+  Result<bool> Step() {
+    if (file_ == nullptr) return Status::Error(Code::kClosed, "the flow is closed");
+    std::string piece;
+    Result<bool> more = Next(&piece);
+    if (!more.ok()) return more;
+    if (!more.value()) {
+      RETURN_IF_ERROR(file_->Sync());
+      file_ = nullptr;
+      return false;
+    }
+    RETURN_IF_ERROR(file_->WriteAt(at_, piece));
+    at_ += piece.size();
+    return true;
+  }
+
+ private:
+  void RemoveUnfinished() {
+    if (file_ == nullptr) return;
+    const std::string path = file_->path();
+    file_ = nullptr;
+    // A part that stays behind is named by no token and never read.
+    const Status ignored = io::PosixFileSystem()->Remove(path);
+    (void)ignored;
+  }
+
+  std::unique_ptr<io::File> file_;
+  uint64_t at_ = 0;
+};
+
+template <typename T>
+T* FlowOf(const Args& args, const napi_type_tag& tag) {
+  return static_cast<T*>(static_cast<Flow*>(Unwrap(args.env, args.self, tag)));
+}
+
+napi_value Next(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Flow* const flow = FlowOf<Flow>(args, kFlowTag);
+  if (flow == nullptr) return nullptr;
+  std::string piece;
+  Result<bool> more = flow->Next(&piece);
+  if (!more.ok()) return Throw(env, more.status());
+  return more.value() ? MakeBytes(env, piece) : MakeNull(env);
+}
+
+napi_value Step(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  FlowFile* const file = FlowOf<FlowFile>(args, kFlowFileTag);
+  if (file == nullptr) return nullptr;
+  Result<bool> more = file->Step();
+  return more.ok() ? MakeBool(env, more.value()) : Throw(env, more.status());
+}
+
+template <const napi_type_tag& tag>
+napi_value Summary(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Flow* const flow = FlowOf<Flow>(args, tag);
+  if (flow == nullptr) return nullptr;
+  if (!flow->ended()) {
+    Refuse(env, "the flow, which has not ended");
+    return nullptr;
+  }
+  return MakeSummary(env, flow->summary());
+}
+
+template <const napi_type_tag& tag>
+napi_value CloseFlow(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Flow* const flow = FlowOf<Flow>(args, tag);
+  if (flow != nullptr) flow->Detach();
+  return nullptr;
+}
+
+// Requires: the pin's meta state was read from the engine by the caller's handle or another one;
+// the header needs its position, so it comes with the pin's shard source.
+Result<std::unique_ptr<snapshot::FlowWriter>> MakeWriter(engine::Engine* engine, uint64_t pin,
+                                                         uint32_t flow,
+                                                         snapshot::Compression compression,
+                                                         const log::MetaState& meta) {
+  Result<std::unique_ptr<snapshot::EntrySource>> source = engine->PinnedShard(pin, flow);
+  if (!source.ok()) return source.status();
+  const engine::Identity identity = engine->identity();
+  snapshot::FlowHeader header;
+  header.flow = flow;
+  header.flows = identity.shards;
+  header.compression = compression;
+  header.features = meta.features;
+  header.cluster = identity.cluster;
+  header.position = meta.position;
+  header.clock = meta.clock;
+  return std::make_unique<snapshot::FlowWriter>(header, std::move(source.value()));
+}
+
+struct FlowRequest {
+  uint64_t pin = 0;
+  uint32_t flow = 0;
+  snapshot::Compression compression = snapshot::Compression::kNone;
+  log::MetaState meta;
+};
+
+bool ReadRequest(StoreHandle& store, const Args& args, FlowRequest* request) {
+  if (!ReadBig(args.env, args[0], "the pin", &request->pin) || !args.Uint(1, &request->flow) ||
+      !ReadCompression(args.env, args[2], &request->compression) ||
+      !ReadMeta(args.env, args[3], &request->meta)) {
+    return false;
+  }
+  return request->flow < store.engine()->identity().shards || Refuse(args.env, "the flow");
+}
+
+// openFlow(pin, flow, compression, meta)
+napi_value OpenFlow(StoreHandle& store, const Args& args) {
+  FlowRequest request;
+  if (!ReadRequest(store, args, &request)) return nullptr;
+  Result<std::unique_ptr<snapshot::FlowWriter>> writer =
+      MakeWriter(store.engine(), request.pin, request.flow, request.compression, request.meta);
+  if (!writer.ok()) return Throw(args.env, writer.status());
+  auto flow = std::make_unique<Flow>(store.shared_from_this(), std::move(writer.value()));
+  const napi_value instance =
+      NewInstance(args.env, DataOf(args.env)->flow_class, kFlowTag, flow.get(),
+                  [](napi_env, void* object, void*) { delete static_cast<Flow*>(object); });
+  if (instance != nullptr) static_cast<void>(flow.release());
+  return instance;
+}
+
+// openFlowFile(pin, flow, compression, meta, path)
+napi_value OpenFlowFile(StoreHandle& store, const Args& args) {
+  FlowRequest request;
+  std::string path;
+  if (!ReadRequest(store, args, &request) || !ReadText(args.env, args[4], "the path", &path)) {
+    return nullptr;
+  }
+  Result<std::unique_ptr<snapshot::FlowWriter>> writer =
+      MakeWriter(store.engine(), request.pin, request.flow, request.compression, request.meta);
+  if (!writer.ok()) return Throw(args.env, writer.status());
+  Result<std::unique_ptr<io::File>> file =
+      io::PosixFileSystem()->Open(path, io::OpenMode::kCreateNew);
+  if (!file.ok()) return Throw(args.env, file.status());
+  std::unique_ptr<Flow> flow = std::make_unique<FlowFile>(
+      store.shared_from_this(), std::move(writer.value()), std::move(file.value()));
+  const napi_value instance =
+      NewInstance(args.env, DataOf(args.env)->flow_file_class, kFlowFileTag, flow.get(),
+                  [](napi_env, void* object, void*) { delete static_cast<Flow*>(object); });
+  if (instance != nullptr) static_cast<void>(flow.release());
+  return instance;
+}
+
+}  // namespace
+
+void AddFlowMethods(std::vector<napi_property_descriptor>* methods) {
+  methods->push_back(Method("pin", OnStore<Pin>));
+  methods->push_back(Method("checkPin", OnStore<CheckPin>));
+  methods->push_back(Method("releasePin", OnStore<ReleasePin>));
+  methods->push_back(Method("openFlow", OnStore<OpenFlow>));
+  methods->push_back(Method("openFlowFile", OnStore<OpenFlowFile>));
+}
+
+void DefineFlowClasses(napi_env env) {
+  const napi_property_descriptor flow[] = {Method("next", Next),
+                                           Method("summary", Summary<kFlowTag>),
+                                           Method("close", CloseFlow<kFlowTag>)};
+  DefineClass(env, "NativeFlow", std::size(flow), flow, &DataOf(env)->flow_class);
+  const napi_property_descriptor file[] = {Method("step", Step),
+                                           Method("summary", Summary<kFlowFileTag>),
+                                           Method("close", CloseFlow<kFlowFileTag>)};
+  DefineClass(env, "NativeFlowFile", std::size(file), file, &DataOf(env)->flow_file_class);
+}
+
+}  // namespace gapless::napi

@@ -1,0 +1,223 @@
+// Background jobs around engine/offline.h and snapshot/snapshot.h. See offline.h.
+#include "napi/offline.h"
+
+#include "base/hex.h"
+#include "napi/convert.h"
+#include "napi/env_data.h"
+#include "napi/job.h"
+#include "napi/store_handle.h"
+
+namespace gapless::napi {
+
+namespace {
+
+template <typename T>
+Status Keep(Result<T> result, T* to) {
+  if (!result.ok()) return result.status();
+  *to = std::move(result.value());
+  return Status::Ok();
+}
+
+// A bigint, or null for "none".
+bool ReadOptionalBig(napi_env env, napi_value value, const char* name,
+                     std::optional<uint64_t>* to) {
+  if (IsNullish(env, value)) return true;
+  uint64_t number = 0;
+  if (!ReadBig(env, value, name, &number)) return false;
+  *to = number;
+  return true;
+}
+
+napi_value MakeReport(napi_env env, const engine::VerifyReport& report, napi_value position) {
+  ObjectBuilder object(env);
+  object.Count("files", report.files).Count("bytes", report.bytes).Set("position", position);
+  return object.Set("damage", MakeDamageList(env, report.damage)).Done();
+}
+
+// verifyStore(path, deep)
+napi_value Verify(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  bool deep = false;
+  if (!ReadText(env, args[0], "the path", &path) || !args.Flag(1, &deep)) return nullptr;
+  return StartJob<engine::VerifyReport>(
+      env, "gaplessdb verify",
+      [path, deep](engine::VerifyReport* to) {
+        return Keep(engine::Verify(io::PosixFileSystem(), path, deep), to);
+      },
+      [](napi_env answer_env, const engine::VerifyReport& report) {
+        return MakeReport(answer_env, report, MakePosition(answer_env, report.position));
+      });
+}
+
+// verifySnapshot(path)
+napi_value VerifySnapshotOf(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  if (!ReadText(env, args[0], "the path", &path)) return nullptr;
+  return StartJob<engine::VerifyReport>(
+      env, "gaplessdb verify",
+      [path](engine::VerifyReport* to) {
+        return Keep(snapshot::VerifySnapshot(io::PosixFileSystem(), path, &to->files, &to->bytes),
+                    &to->damage);
+      },
+      [](napi_env answer_env, const engine::VerifyReport& report) {
+        return MakeReport(answer_env, report, MakeNull(answer_env));
+      });
+}
+
+// digestStore(path, atSeq)
+napi_value Digest(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  std::optional<uint64_t> at;
+  if (!ReadText(env, args[0], "the path", &path) || !ReadOptionalBig(env, args[1], "atSeq", &at)) {
+    return nullptr;
+  }
+  return StartJob<engine::DigestReport>(
+      env, "gaplessdb digest",
+      [path, at](engine::DigestReport* to) {
+        return Keep(engine::Digest(io::PosixFileSystem(), path, at), to);
+      },
+      [](napi_env answer_env, const engine::DigestReport& report) {
+        ObjectBuilder object(answer_env);
+        object.Set("position", MakePosition(answer_env, report.position));
+        object.Count("keys", report.keys).Count("bytes", report.bytes);
+        return object.Text("digest", HexU128(report.digest.high, report.digest.low)).Done();
+      });
+}
+
+struct LogRecord {
+  log::RecordHeader header;
+  std::string body;
+  Position before;
+  Position after;
+};
+
+napi_value MakeLogRecord(napi_env env, const LogRecord& record) {
+  ObjectBuilder object(env);
+  object.Set("before", MakePosition(env, record.before));
+  object.Set("after", MakePosition(env, record.after));
+  object.Count("kind", static_cast<uint64_t>(record.header.kind));
+  object.Count("bytes", record.header.RecordBytes());
+  object.Text("epoch", ToText(record.header.epoch)).Big("firstSeq", record.header.first_seq);
+  object.Count("operations", record.header.operations);
+  object.Big("timestamp", record.header.timestamp);
+  object.Set("chain", MakeHex64(env, record.header.chain));
+  return object.Set("body", MakeBytes(env, record.body)).Done();
+}
+
+// visitLog(path, fromSeq, maxRecords, maxBytes)
+napi_value Visit(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  uint64_t from = 0;
+  uint64_t max_records = 0;
+  uint64_t max_bytes = 0;
+  if (!ReadText(env, args[0], "the path", &path) || !ReadBig(env, args[1], "fromSeq", &from) ||
+      !ReadCount(env, args[2], "maxRecords", &max_records) ||
+      !ReadCount(env, args[3], "maxBytes", &max_bytes)) {
+    return nullptr;
+  }
+  using Records = std::vector<LogRecord>;
+  return StartJob<Records>(
+      env, "gaplessdb log",
+      [path, from, max_records, max_bytes](Records* records) {
+        uint64_t bytes = 0;
+        return engine::VisitLog(
+            io::PosixFileSystem(), path, from,
+            [&](const log::RecordView& view, const Position& before, const Position& after) {
+              records->push_back({view.header, view.body.ToString(), before, after});
+              bytes += view.body.size();
+              return records->size() < max_records && bytes < max_bytes;
+            });
+      },
+      [](napi_env answer_env, const Records& records) {
+        const napi_value list = MakeArray(answer_env);
+        for (const LogRecord& record : records) {
+          Push(answer_env, list, MakeLogRecord(answer_env, record));
+        }
+        return list;
+      });
+}
+
+// repairStore(path, truncateAt)
+napi_value Repair(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  std::optional<uint64_t> at;
+  if (!ReadText(env, args[0], "the path", &path) ||
+      !ReadOptionalBig(env, args[1], "truncateAt", &at)) {
+    return nullptr;
+  }
+  return StartJob<engine::RepairReport>(
+      env, "gaplessdb repair",
+      [path, at](engine::RepairReport* to) {
+        return Keep(engine::Repair(io::PosixFileSystem(), io::SystemClock(), path, at), to);
+      },
+      [](napi_env answer_env, const engine::RepairReport& report) {
+        ObjectBuilder object(answer_env);
+        object.Set("damage", MakeDamageList(answer_env, report.damage));
+        object.Bool("wouldDrop", report.would_drop);
+        object.Set("from", MakePosition(answer_env, report.from));
+        object.Count("records", report.records).Count("operations", report.operations);
+        object.Count("bytes", report.bytes).Bool("dropped", report.dropped);
+        return object.Text("saved", report.saved).Done();
+      });
+}
+
+// restoreSnapshot(snapshot, target, newCluster, shards)
+napi_value Restore(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string source;
+  std::string target;
+  engine::RestoreOptions options;
+  if (!ReadText(env, args[0], "the snapshot", &source) ||
+      !ReadText(env, args[1], "the target", &target) || !args.Flag(2, &options.new_cluster)) {
+    return nullptr;
+  }
+  if (!IsNullish(env, args[3])) {
+    uint32_t shards = 0;
+    if (!ReadU32(env, args[3], "shards", &shards)) return nullptr;
+    options.shards = shards;
+  }
+  return StartJob<engine::RestoreReport>(
+      env, "gaplessdb restore",
+      [source, target, options](engine::RestoreReport* to) {
+        return Keep(engine::Restore(io::PosixFileSystem(), io::SystemClock(), io::SystemRandom(),
+                                    source, target, options),
+                    to);
+      },
+      [](napi_env answer_env, const engine::RestoreReport& report) {
+        ObjectBuilder object(answer_env);
+        object.Set("position", MakePosition(answer_env, report.position));
+        return object.Count("keys", report.keys).Count("bytes", report.bytes).Done();
+      });
+}
+
+// snapshotInfo(path)
+napi_value SnapshotInfo(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  if (!ReadText(env, args[0], "the path", &path)) return nullptr;
+  return StartJob<snapshot::Token>(
+      env, "gaplessdb snapshot info",
+      [path](snapshot::Token* to) {
+        return Keep(snapshot::ReadToken(io::PosixFileSystem(), path), to);
+      },
+      MakeToken);
+}
+
+}  // namespace
+
+void AddOfflineExports(napi_env env, napi_value exports) {
+  const napi_property_descriptor functions[] = {
+      Method("verifyStore", Verify),        Method("verifySnapshot", VerifySnapshotOf),
+      Method("digestStore", Digest),        Method("visitLog", Visit),
+      Method("repairStore", Repair),        Method("restoreSnapshot", Restore),
+      Method("snapshotInfo", SnapshotInfo),
+  };
+  napi_define_properties(env, exports, std::size(functions), functions);
+}
+
+}  // namespace gapless::napi

@@ -1,0 +1,221 @@
+// NativeStore: a replica's stream. NativeGeneration: a new generation built beside the live one.
+#include "napi/convert.h"
+#include "napi/store_handle.h"
+
+namespace gapless::napi {
+
+namespace {
+
+constexpr napi_type_tag kGenerationTag = {0x67617067656e6572, 0x1};
+
+napi_value AdoptCluster(StoreHandle& store, const Args& args) {
+  ClusterId cluster;
+  if (!ReadId(args.env, args[0], "the cluster id", &cluster.bytes)) return nullptr;
+  const Status adopted = store.engine()->AdoptCluster(cluster);
+  return adopted.ok() ? nullptr : Throw(args.env, adopted);
+}
+
+napi_value AppendReplicated(StoreHandle& store, const Args& args) {
+  Slice records;
+  if (!ReadBytes(args.env, args[0], "the records", &records)) return nullptr;
+  Result<engine::Engine::Received> received = store.engine()->AppendReplicated(records);
+  if (!received.ok()) return Throw(args.env, received.status());
+  const engine::Engine::Received& facts = received.value();
+  ObjectBuilder object(args.env);
+  object.Big("ticket", facts.ticket).Set("after", MakePosition(args.env, facts.after));
+  object.Count("records", facts.records).Count("operations", facts.operations);
+  return object.Count("bytes", facts.bytes).Done();
+}
+
+// applyTicketShard(ticket, shard)
+napi_value ApplyTicketShard(StoreHandle& store, const Args& args) {
+  uint64_t ticket = 0;
+  uint32_t shard = 0;
+  if (!ReadBig(args.env, args[0], "the ticket", &ticket) || !args.Uint(1, &shard)) return nullptr;
+  if (shard >= store.engine()->identity().shards) {
+    Refuse(args.env, "the shard");
+    return nullptr;
+  }
+  store.engine()->ApplyTicketShard(ticket, shard);
+  return nullptr;
+}
+
+napi_value ApplyTicket(StoreHandle& store, const Args& args) {
+  uint64_t ticket = 0;
+  if (ReadBig(args.env, args[0], "the ticket", &ticket)) store.engine()->ApplyTicket(ticket);
+  return nullptr;
+}
+
+napi_value PublishTicket(StoreHandle& store, const Args& args) {
+  uint64_t ticket = 0;
+  if (!ReadBig(args.env, args[0], "the ticket", &ticket)) return nullptr;
+  const Status published = store.engine()->PublishTicket(ticket);
+  return published.ok() ? nullptr : Throw(args.env, published);
+}
+
+using Builder = std::shared_ptr<engine::GenerationBuilder>;
+
+// Jobs of a generation hold the builder and the engine; nothing else may use the builder meanwhile.
+class Generation : public Child {
+ public:
+  Generation(std::shared_ptr<StoreHandle> store, Builder builder)
+      : store_(std::move(store)), builder_(std::move(builder)) {
+    store_->children.insert(this);
+  }
+  ~Generation() override {
+    store_->children.erase(this);
+    Detach();
+  }
+  void Detach() override { builder_ = nullptr; }
+
+  StoreHandle& store() const { return *store_; }
+  const Builder& builder() const { return builder_; }
+  Builder TakeBuilder() { return std::move(builder_); }
+
+ private:
+  std::shared_ptr<StoreHandle> store_;
+  Builder builder_;
+};
+
+// nullptr with an exception pending: ended, closed.
+Generation* GenerationOf(const Args& args) {
+  auto* const generation = static_cast<Generation*>(Unwrap(args.env, args.self, kGenerationTag));
+  if (generation == nullptr) return nullptr;
+  if (generation->builder() == nullptr) {
+    Throw(args.env, Status::Error(Code::kClosed, "the generation was installed or dropped"));
+    return nullptr;
+  }
+  return generation;
+}
+
+napi_value FeedFlow(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  uint32_t flow = 0;
+  Slice bytes;
+  if (generation == nullptr || !args.Uint(0, &flow) || !ReadBytes(env, args[1], "bytes", &bytes)) {
+    return nullptr;
+  }
+  const Status fed = generation->builder()->FeedFlow(flow, bytes);
+  return fed.ok() ? nullptr : Throw(env, fed);
+}
+
+napi_value FinishFlow(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  uint32_t flow = 0;
+  snapshot::FlowSummary summary;
+  if (generation == nullptr || !args.Uint(0, &flow) || !ReadSummary(env, args[1], &summary)) {
+    return nullptr;
+  }
+  return StartStoreJob<Nothing>(
+      generation->store(), env, "gaplessdb flow",
+      [builder = generation->builder(), flow, summary](engine::Engine*, Nothing*) {
+        return builder->FinishFlow(flow, summary);
+      },
+      AnswerNothing);
+}
+
+napi_value Finished(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  if (generation == nullptr) return nullptr;
+  const napi_value list = MakeArray(env);
+  for (const uint32_t flow : generation->builder()->finished()) {
+    Push(env, list, MakeCount(env, flow));
+  }
+  return list;
+}
+
+napi_value AppendLog(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  Slice records;
+  Position received;
+  if (generation == nullptr || !ReadBytes(env, args[0], "the records", &records)) return nullptr;
+  const Status appended = generation->builder()->AppendLog(records, &received);
+  return appended.ok() ? MakePosition(env, received) : Throw(env, appended);
+}
+
+napi_value ReceivedPosition(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  return generation == nullptr ? nullptr : MakePosition(env, generation->builder()->received());
+}
+
+napi_value Install(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  if (generation == nullptr) return nullptr;
+  return StartStoreJob<Nothing>(
+      generation->store(), env, "gaplessdb install",
+      [builder = generation->TakeBuilder()](engine::Engine*, Nothing*) {
+        return builder->Install();
+      },
+      AnswerNothing);
+}
+
+// A second drop, or one behind install, has nothing to do.
+napi_value Drop(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  auto* const generation = static_cast<Generation*>(Unwrap(env, args.self, kGenerationTag));
+  if (generation == nullptr) return nullptr;
+  auto holder = std::make_shared<Builder>(generation->TakeBuilder());
+  const auto run = [holder](Nothing*) {
+    holder->reset();
+    return Status::Ok();
+  };
+  if (*holder == nullptr || generation->store().closed()) {
+    return StartJob<Nothing>(env, "gaplessdb drop", run, AnswerNothing);
+  }
+  return StartStoreJob<Nothing>(
+      generation->store(), env, "gaplessdb drop",
+      [run](engine::Engine*, Nothing* nothing) { return run(nothing); }, AnswerNothing);
+}
+
+// beginGeneration(token, bytes)
+napi_value BeginGeneration(StoreHandle& store, const Args& args) {
+  Slice bytes;
+  uint64_t total = 0;
+  if (!ReadBytes(args.env, args[0], "the token", &bytes) ||
+      !ReadCount(args.env, args[1], "bytes", &total)) {
+    return nullptr;
+  }
+  Result<snapshot::Token> token = snapshot::DecodeToken(bytes, "announced token");
+  if (!token.ok()) return Throw(args.env, token.status());
+  Result<std::unique_ptr<engine::GenerationBuilder>> made = store.engine()->NewGeneration();
+  if (!made.ok()) return Throw(args.env, made.status());
+  const Status begun = made.value()->Begin(token.value(), total);
+  if (!begun.ok()) return Throw(args.env, begun);
+  auto generation =
+      std::make_unique<Generation>(store.shared_from_this(), Builder(std::move(made.value())));
+  const napi_value instance =
+      NewInstance(args.env, DataOf(args.env)->generation_class, kGenerationTag, generation.get(),
+                  [](napi_env, void* object, void*) { delete static_cast<Generation*>(object); });
+  if (instance != nullptr) static_cast<void>(generation.release());
+  return instance;
+}
+
+}  // namespace
+
+void AddReplicaMethods(std::vector<napi_property_descriptor>* methods) {
+  methods->push_back(Method("adoptCluster", OnStore<AdoptCluster>));
+  methods->push_back(Method("appendReplicated", OnStore<AppendReplicated>));
+  methods->push_back(Method("applyTicketShard", OnStore<ApplyTicketShard>));
+  methods->push_back(Method("applyTicket", OnStore<ApplyTicket>));
+  methods->push_back(Method("publishTicket", OnStore<PublishTicket>));
+  methods->push_back(Method("beginGeneration", OnStore<BeginGeneration>));
+}
+
+void DefineGenerationClass(napi_env env) {
+  const napi_property_descriptor methods[] = {Method("feedFlow", FeedFlow),
+                                              Method("finishFlow", FinishFlow),
+                                              Method("finished", Finished),
+                                              Method("appendLog", AppendLog),
+                                              Method("received", ReceivedPosition),
+                                              Method("install", Install),
+                                              Method("drop", Drop)};
+  DefineClass(env, "NativeGeneration", std::size(methods), methods, &DataOf(env)->generation_class);
+}
+
+}  // namespace gapless::napi
