@@ -103,8 +103,10 @@ class Log {
   virtual ~Log() = default;
 
   // Makes an empty log directory content: the first segment, beginning at `start`, synced, with the
-  // directory. The directory exists and is empty.
-  static Status Create(const LogOptions& options, const Position& start, uint64_t clock);
+  // directory. The directory exists and is empty; or, for a padded segment, holds a log that was cut
+  // at the padded range's beginning and is not open.
+  static Status Create(const LogOptions& options, const Position& start, uint64_t clock,
+                       bool padded = false);
   // Opens behind a recovery scan whose verdict was clean or tail. A tail is erased on disk and synced
   // before this returns (not with read_only). Starts the flusher.
   static Result<std::unique_ptr<Log>> Open(const LogOptions& options, const ScanResult& scan,

@@ -12,8 +12,10 @@
 
 #include "base/status.h"
 #include "io/file_system.h"
+#include "log/meta_state.h"
 #include "log/position.h"
 #include "log/record.h"
+#include "log/segment.h"
 
 namespace gapless::log {
 
@@ -28,6 +30,11 @@ struct ScanOptions {
   // The whole retained log is verified from its first segment on (verify, --deep), not only the part
   // behind `from`.
   bool whole = false;
+  // Stop here as if no valid record stood behind it: a cut that an operator or a rewind decided.
+  // If it is no record end, the scan stops at the last one below it.
+  uint64_t until = UINT64_MAX;
+  // A jump over a padded segment's beginning is accepted only where one of these says so.
+  std::vector<PaddedRange> padded;
 };
 
 enum class ScanVerdict : uint8_t {
@@ -35,6 +42,9 @@ enum class ScanVerdict : uint8_t {
   kTail,     // something unsynced stands behind h: cut
   kCorrupt,  // h below D
 };
+
+// The rule of the table. `anything_behind`: something but zeros stands behind h.
+ScanVerdict Decide(uint64_t h, uint64_t durable, bool anything_behind);
 
 // One place of damage, in the words of INTERFACES section 15 (`verify`).
 struct Damage {
@@ -72,6 +82,7 @@ struct ScanResult {
   TailCut cut;                     // if verdict is kTail
   std::vector<Damage> damage;      // if kCorrupt, the first one first
   uint64_t records = 0;
+  std::vector<IndexEntry> index;   // of the last segment, as far as it was walked
   Status ToStatus() const;         // kCorrupt with file, offset and the repair command, or OK
 };
 
@@ -84,7 +95,9 @@ using RecordSink =
 Result<ScanResult> ScanLog(const ScanOptions& options, const RecordSink& sink);
 
 // Cuts at the end of `scan` (kTail, or kCorrupt after the operator or a resync decided so): removes
-// later segments, erases the bytes behind h with zeros, syncs files and directory. Idempotent.
+// later segments (highest first, each synced), erases what stands behind h by cutting the file off,
+// syncs. Every crash on the way leaves the old log, a prefix of it down to the segment of h, or the
+// cut one; repeating it is safe.
 Status CutLog(const ScanOptions& options, const ScanResult& scan);
 
 }  // namespace gapless::log
