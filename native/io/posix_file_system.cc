@@ -7,15 +7,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
-#include <cstdio>
 
 #include "io/file_system.h"
+#include "io/gathered_write.h"
 #include "io/posix_lock.h"
 
 namespace gapless::io {
@@ -23,7 +21,6 @@ namespace {
 
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kDirectoryMode = 0700;
-constexpr size_t kPartsPerCall = 256;  // below every system's IOV_MAX
 constexpr size_t kZeroBytes = 64 << 10;
 
 Status Failed(const char* what, const std::string& path) {
@@ -79,36 +76,12 @@ Status PosixFile::ReadAt(uint64_t offset, void* to, size_t size, size_t* got) {
 }
 
 Status PosixFile::WriteAt(uint64_t offset, const IoVec* parts, size_t count) {
-  size_t part = 0;
-  size_t done = 0;  // bytes of parts[part] that are written
-  while (true) {
-    iovec vectors[kPartsPerCall];
-    size_t used = 0;
-    size_t skip = done;
-    for (size_t i = part; i < count && used < kPartsPerCall; i++) {
-      if (parts[i].size > skip) {
-        // pwritev takes a mutable pointer and writes nothing through it.
-        auto* base = const_cast<char*>(static_cast<const char*>(parts[i].data)) + skip;
-        vectors[used++] = iovec{base, parts[i].size - skip};
-      }
-      skip = 0;
-    }
-    if (used == 0) return Status::Ok();
-    const ssize_t n = pwritev(fd_, vectors, static_cast<int>(used), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) errno = EIO;  // a file that takes nothing would keep this loop going for ever
-    if (n <= 0) return Failed("write", path_).WithFile(path_, static_cast<int64_t>(offset));
-    offset += static_cast<uint64_t>(n);
-    for (size_t left = static_cast<size_t>(n); left > 0;) {
-      const size_t taken = std::min(left, parts[part].size - done);
-      left -= taken;
-      done += taken;
-      if (done == parts[part].size) {
-        part++;
-        done = 0;
-      }
-    }
-  }
+  const int error =
+      WriteGathered(parts, count, &offset, [this](const iovec* vectors, int used, uint64_t at) {
+        return pwritev(fd_, vectors, used, static_cast<off_t>(at));
+      });
+  if (error == 0) return Status::Ok();
+  return Status::FromErrno(error, "write", path_).WithFile(path_, static_cast<int64_t>(offset));
 }
 
 Status PosixFile::SyncData() {

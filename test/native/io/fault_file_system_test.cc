@@ -229,6 +229,18 @@ TEST("a truncation is kept or lost, and what it cut never shines through") {
   CHECK_EQ(fs.ImageAllLost()->ReadRaw("/f"), std::string("ab\0\0", 4));
 }
 
+TEST("bytes kept beyond a lost size never come back when the file grows again") {
+  Fs fs;
+  const std::unique_ptr<File> file = DurableFile(&fs, "f", "old");
+  CHECK_OK(file->WriteAt(3, Slice("new")));
+  REQUIRE_EQ(fs.ChoiceCount(), 2U);
+  for (const std::vector<uint8_t>& kept : {std::vector<uint8_t>{255, 0}, {0, 255}}) {
+    const FsPtr image = fs.Image(kept);
+    CHECK_OK(OpenFile(image.get(), "/f", OpenMode::kReadWrite)->Truncate(6));
+    CHECK_EQ(image->ReadRaw("/f"), std::string("old\0\0\0", 6));
+  }
+}
+
 TEST("an allocation is a size that may be lost") {
   Fs fs;
   const std::unique_ptr<File> file = DurableFile(&fs, "f", "");

@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "check.h"
 #include "io/file_system.h"
+#include "io/gathered_write.h"
 
 namespace gapless::io {
 namespace {
@@ -86,6 +87,51 @@ TEST("a gathered write of many parts arrives in order") {
   REQUIRE_OK(file.value()->WriteAt(5, parts.data(), parts.size()));
   CHECK(Contents(dir / "f") == std::string(5, '\0') + whole);
   CHECK_OK(file.value()->WriteAt(0, nullptr, 0));
+}
+
+TEST("a gathered write goes on after short writes and interruptions") {
+  SeededRandom random(2);
+  for (int round = 0; round < 200; round++) {
+    std::vector<std::string> pieces;
+    std::string whole;
+    for (uint64_t i = random.Below(600); i > 0; i--) {
+      const auto size = static_cast<size_t>(random.Below(5));
+      pieces.push_back(std::string(size, static_cast<char>('a' + random.Below(26))));
+      whole += pieces.back();
+    }
+    std::vector<IoVec> parts;
+    for (const std::string& piece : pieces) parts.push_back(IoVec{piece.data(), piece.size()});
+    std::string file;
+    uint64_t offset = 100;
+    const auto write_some = [&](const iovec* vectors, int count, uint64_t at) -> ssize_t {
+      CHECK_EQ(at, 100 + file.size());
+      errno = EINTR;
+      if (random.OneIn(4)) return -1;
+      std::string given;
+      for (int i = 0; i < count; i++) {
+        given.append(static_cast<const char*>(vectors[i].iov_base), vectors[i].iov_len);
+      }
+      const size_t taken = 1 + static_cast<size_t>(random.Below(given.size()));
+      file += given.substr(0, taken);
+      return static_cast<ssize_t>(taken);
+    };
+    CHECK_EQ(WriteGathered(parts.data(), parts.size(), &offset, write_some), 0);
+    CHECK(file == whole);
+    CHECK_EQ(offset, 100 + whole.size());
+  }
+}
+
+TEST("a gathered write stops at an error and says where") {
+  const IoVec parts[] = {{"abc", 3}, {"def", 3}};
+  uint64_t offset = 7;
+  const auto fails_second = [](const iovec*, int, uint64_t at) -> ssize_t {
+    errno = ENOSPC;
+    return at == 7 ? 4 : -1;
+  };
+  CHECK_EQ(WriteGathered(parts, 2, &offset, fails_second), ENOSPC);
+  CHECK_EQ(offset, 11U);
+  const auto takes_nothing = [](const iovec*, int, uint64_t) -> ssize_t { return 0; };
+  CHECK_EQ(WriteGathered(parts, 2, &offset, takes_nothing), EIO);
 }
 
 TEST("a read ends at the end of the file") {
