@@ -35,14 +35,14 @@ inline constexpr uint64_t kCapacityMin = 64;  // a record header and a word
 
 inline constexpr size_t RingBytes(uint64_t capacity) { return kDataAt + capacity; }
 
-// Writes into memory that somebody else owns; the owner calls Detach before it goes away. Attach and
-// Detach exclude every other call (the engine holds its commit mutex, and its flusher's mutex, too);
-// Append and SetApplied are one thread at a time; the other setters are the flusher's.
+// Writes into memory that somebody else owns; the owner calls Detach before it goes away. Attach
+// and Detach exclude every other call (the engine holds its commit mutex, and its flusher's mutex,
+// too); Append and SetApplied are one thread at a time; the other setters are the flusher's.
 class Producer {
  public:
   Producer() = default;
-  // Formats `memory` (RingBytes(capacity) bytes, 8-aligned): empty at `offset`, with shipping end and
-  // durable offset 0 until they are set. `generation` is not 0 and new for this memory. kUsage.
+  // Formats `memory` (RingBytes(capacity) bytes, 8-aligned): empty at `offset`, with shipping end
+  // and durable offset 0 until they are set. `generation` is not 0 and new for this memory. kUsage.
   Status Attach(void* memory, size_t bytes, uint64_t offset, uint64_t generation);
   // Lets go: generation goes up first, so that readers leave. Idempotent.
   void Detach();
