@@ -7,12 +7,12 @@
  * other way: `controller.progressed()` on each wake of the engine, `controller.close()` before the store is closed, and
  * `controller.waitForReplicas()` behind a commit with `replicas`.
  */
-import type { MessagePort } from 'node:worker_threads';
 import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/prng.js';
-import type { CompressionName, NativeAddon, NativeFlowSummary, NativeStore } from '../binding/contract.js';
+import type { CompressionName, NativeAddon, NativeStore } from '../binding/contract.js';
 import type { Position } from '../position.js';
 import type { FullReason, Reason, Tier } from '../wire/names.js';
+import type { ReplicationTasks } from '../workers/replication-tasks.js';
 import type { Network } from './transport.js';
 
 /** Who this node is and how far it has come. */
@@ -43,33 +43,6 @@ export type RecordTools = Pick<
   NativeAddon,
   'checkRecords' | 'encodeMetaState' | 'decodeMetaState' | 'encodeToken' | 'crc32c'
 >;
-
-/** Work for other threads; src/workers/replication-tasks.ts is the implementation. */
-export interface ReplicationTasks {
-  /** ApplyTicketShard in a worker thread. */
-  applyShard(store: bigint, ticket: bigint, shard: number): Promise<void>;
-  /** Produces one flow of a pin into `port`, as FlowMessage says; resolves when it ended, however it ended. */
-  streamFlow(task: FlowTask): Promise<void>;
-  close(): Promise<void>;
-}
-
-export interface FlowTask {
-  readonly store: bigint;
-  readonly pin: bigint;
-  readonly flow: number;
-  readonly compression: CompressionName;
-  /** Bytes that may be produced at once; more by messages { credit }. */
-  readonly credit: number;
-  /** Transferred. Messages to the task: FlowCredit. Messages from it: FlowMessage. Closing it ends the task. */
-  readonly port: MessagePort;
-}
-export interface FlowCredit {
-  readonly credit: number;
-}
-export type FlowMessage =
-  | { readonly kind: 'data'; readonly bytes: Uint8Array }
-  | { readonly kind: 'done'; readonly summary: NativeFlowSummary }
-  | { readonly kind: 'failed'; readonly code: string; readonly message: string };
 
 /** Resolved options of section 19 that replication uses. */
 export interface ReplicationOptions {
@@ -118,6 +91,7 @@ export const defaultReplicationOptions: ReplicationOptions = {
 export interface ReplicationPorts {
   readonly store: ReplicationStore;
   readonly tools: RecordTools;
+  /** `replicationTasks(threads)`; the controller closes it. */
   readonly tasks: ReplicationTasks;
   readonly options: ReplicationOptions;
   /** True if the store's durability is 'sync'. */
