@@ -224,7 +224,9 @@ class Engine {
   virtual std::vector<Completion> TakeCompletions(EngineClient* client) = 0;
 
   // --- writing ---
-  // Never waits. With `may_queue` false a full buffer is kQueueFull (putSync). Copies before return.
+  // Never waits, but for the first write of an open with `may_queue` false, which waits until the epoch
+  // has begun. With `may_queue` false a full buffer is kQueueFull (putSync). Copies before return.
+  // kConflict has the details key, expected, actual: "1.1:42", or an empty text for null (absent).
   virtual Submitted Submit(EngineClient* client, const WriteRequest& request, bool may_queue) = 0;
   // Waits until `position` is durable / written as `level` says, or acknowledging stops.
   virtual Status WaitFor(const Position& position, log::Durability level, uint64_t timeout_ms) = 0;
@@ -270,6 +272,9 @@ class Engine {
   virtual Status AdoptCluster(const ClusterId& cluster) = 0;
   // Checks (CRC, offset, chain, contiguity, clock) and appends whole records; those at or below the
   // appended seq are dropped and counted; a gap is kProtocol. `ticket` names them for applying.
+  // Refusals name a `reason`: gap, clock_ahead, epoch, body, short, header_crc, chain ... When the log
+  // has no room within 5 ms, what fitted is taken (`bytes` tells how much of `records`, dropped ones
+  // included, was consumed: give the rest again), or kQueueFull if nothing did.
   struct Received {
     uint64_t ticket = 0;       // 0: nothing new
     Position after;

@@ -51,9 +51,9 @@ void Generation::Detach() {
   owner_ = nullptr;
 }
 
-void Generation::OnProgress(const log::LogProgress& progress) {
+void Generation::OnProgress(const log::LogProgress&) {
   const MutexLock lock(&owner_mutex_);
-  if (owner_ != nullptr) owner_->OnLogProgress(progress);
+  if (owner_ != nullptr) owner_->OnLogProgress();
 }
 
 void Generation::OnRoom() {
@@ -73,7 +73,7 @@ void Generation::OnSpaceBack() {
 
 void Generation::OnPoisoned(const Status& why) {
   const MutexLock lock(&owner_mutex_);
-  if (owner_ != nullptr) owner_->OnLogPoisoned(why);
+  if (owner_ != nullptr) owner_->OnLogPoisoned(this, why);
 }
 
 }  // namespace gapless::engine

@@ -44,15 +44,17 @@ class History {
 // The epoch in which sequence `seq` was written, by the epoch list of a history.
 Epoch EpochOfSeq(const log::MetaState& lists, uint64_t seq);
 
+class Generation;
+
 // Who hears of a live generation's log; the calls are those of log::LogListener.
 class GenerationOwner {
  public:
   virtual ~GenerationOwner() = default;
-  virtual void OnLogProgress(const log::LogProgress& progress) = 0;
+  virtual void OnLogProgress() = 0;
   virtual void OnLogRoom() = 0;
   virtual void OnLogNoSpace(const Status& why) = 0;
   virtual void OnLogSpaceBack() = 0;
-  virtual void OnLogPoisoned(const Status& why) = 0;
+  virtual void OnLogPoisoned(const Generation* from, const Status& why) = 0;
 };
 
 class Generation final : public log::LogListener {

@@ -1,0 +1,394 @@
+// Reads, views, pins and holds: what readers keep alive, and for how long.
+#include <algorithm>
+#include <optional>
+
+#include "engine/engine_impl.h"
+
+namespace gapless::engine {
+namespace {
+
+constexpr size_t kChunkEntries = 256;
+constexpr size_t kChunkBytes = 256 * 1024;
+constexpr int kVisibleTries = 3;
+
+class Scope final : public ReadScope {
+ public:
+  explicit Scope(std::shared_ptr<Generation> generation) : generation_(std::move(generation)) {}
+  explicit Scope(std::shared_ptr<ViewHandle> view)
+      : generation_(view->generation), view_(std::move(view)) {
+    guard_.emplace(&generation_->store);
+    point_ = view_->point();
+    position_ = view_->at.position;
+  }
+
+  // The newest visible position, if `visible` is still that behind taking the guard.
+  bool Take(const Visible& visible) {
+    guard_.emplace(&generation_->store);
+    if (guard_->visible_seq() != visible.position.seq ||
+        visible.generation != generation_->number()) {
+      guard_.reset();
+      return false;
+    }
+    position_ = visible.position;
+    point_ = {visible.position.seq, visible.clock >> 16};
+    return true;
+  }
+  // A plain read hides what has expired by the clock, too.
+  void HideExpired(uint64_t now_ms) { point_.as_of_ms = std::max(point_.as_of_ms, now_ms); }
+
+  const table::Store& store() const override { return generation_->store; }
+  table::ReadPoint at() const override { return point_; }
+  Position position() const override { return position_; }
+
+ private:
+  // In this order: the guard goes first, the generation last.
+  const std::shared_ptr<Generation> generation_;
+  const std::shared_ptr<ViewHandle> view_;
+  std::optional<table::ReadGuard> guard_;
+  table::ReadPoint point_;
+  Position position_;
+};
+
+// Entries of one shard at a view, copied out chunk by chunk so that no guard is held in between.
+class ShardSource final : public snapshot::EntrySource {
+ public:
+  ShardSource(std::shared_ptr<ViewHandle> view, uint32_t shard)
+      : view_(std::move(view)), shard_(shard) {}
+
+  bool Next(table::Entry* entry, Status* error) override {
+    if (next_ == chunk_.size() && !at_end_) *error = Fill();
+    if (!error->ok() || next_ == chunk_.size()) return false;
+    const Copied& copied = chunk_[next_++];
+    entry->key = Slice(bytes_).Sub(copied.at, copied.key_bytes);
+    entry->value = Slice(bytes_).Sub(copied.at + copied.key_bytes, copied.value_bytes);
+    entry->seq = copied.seq;
+    entry->expires_at_ms = copied.expires_at_ms;
+    return true;
+  }
+
+ private:
+  struct Copied {
+    size_t at = 0;
+    size_t key_bytes = 0;
+    size_t value_bytes = 0;
+    uint64_t seq = 0;
+    uint64_t expires_at_ms = 0;
+  };
+
+  Status Fill() {
+    std::string resume;
+    if (!chunk_.empty()) {
+      const Copied& last = chunk_.back();
+      resume.assign(bytes_, last.at, last.key_bytes);
+      resume.push_back('\0');  // the smallest key behind it
+    }
+    const bool first = chunk_.empty();
+    chunk_.clear();
+    bytes_.clear();
+    next_ = 0;
+    const table::Store& store = view_->generation->store;
+    const table::ReadGuard guard(&store);
+    const std::unique_ptr<table::Iterator> at = store.NewShardIterator(shard_, view_->point());
+    if (first) {
+      at->SeekToFirst();
+    } else {
+      at->Seek(resume);
+    }
+    for (; at->Valid(); at->Next()) {
+      if (chunk_.size() >= kChunkEntries || bytes_.size() >= kChunkBytes) return Status::Ok();
+      const table::Entry& entry = at->entry();
+      chunk_.push_back({bytes_.size(), entry.key.size(), entry.value.size(), entry.seq,
+                        entry.expires_at_ms});
+      bytes_.append(entry.key.data(), entry.key.size());
+      bytes_.append(entry.value.data(), entry.value.size());
+    }
+    at_end_ = at->status().ok();
+    return at->status();
+  }
+
+  const std::shared_ptr<ViewHandle> view_;
+  const uint32_t shard_;
+  std::string bytes_;
+  std::vector<Copied> chunk_;
+  size_t next_ = 0;
+  bool at_end_ = false;
+};
+
+Status ViewExpired() {
+  return Status::Error(Code::kViewExpired, "the view was released, or reached its greatest age");
+}
+
+Status HoldExpired(const std::string& why) {
+  return Status::Error(Code::kEvicted, "the hold of the snapshot ended: " + why)
+      .With("reason", "hold_expired");
+}
+
+}  // namespace
+
+std::unique_ptr<ReadScope> EngineImpl::Read() {
+  for (int i = 0; i < kVisibleTries; ++i) {
+    auto scope = std::make_unique<Scope>(Live());
+    if (!scope->Take(visible_.Load())) continue;
+    if (is_primary_.load(std::memory_order_relaxed)) scope->HideExpired(options_.clock->WallMs());
+    return scope;
+  }
+  // Commits come faster than this thread looks: stop them for a moment.
+  const MutexLock lock(&commit_mutex_);
+  auto scope = std::make_unique<Scope>(live_);
+  const bool taken = scope->Take(visible_.Load());
+  GAPLESS_ASSERT(taken);
+  if (role_ == Role::kPrimary) scope->HideExpired(options_.clock->WallMs());
+  return scope;
+}
+
+std::shared_ptr<ViewHandle> EngineImpl::MakeViewLocked() {
+  auto view = std::make_shared<ViewHandle>(live_, visible_.Load());
+  view->store_view = live_->store.AddView(view->at.position.seq);
+  view->opened_us = options_.clock->MonotonicUs();
+  return view;
+}
+
+ViewId EngineImpl::KeepView(std::shared_ptr<ViewHandle> view) {
+  const MutexLock lock(&views_mutex_);
+  const ViewId id = next_id_++;
+  views_[id] = std::move(view);
+  return id;
+}
+
+ViewInfo EngineImpl::OpenView() {
+  std::shared_ptr<ViewHandle> view;
+  {
+    const MutexLock lock(&commit_mutex_);
+    view = MakeViewLocked();
+  }
+  const Position position = view->at.position;
+  return ViewInfo{KeepView(std::move(view)), position};
+}
+
+bool EngineImpl::ViewIsOld(const ViewHandle& view) const {
+  return !view.pinned &&
+         options_.clock->MonotonicUs() - view.opened_us >= options_.view_max_age_ms * 1000;
+}
+
+Result<std::unique_ptr<ReadScope>> EngineImpl::ReadView(ViewId view) {
+  std::shared_ptr<ViewHandle> handle;
+  {
+    const MutexLock lock(&views_mutex_);
+    const auto at = views_.find(view);
+    if (at != views_.end()) handle = at->second;
+  }
+  if (handle == nullptr) return ViewExpired();
+  if (ViewIsOld(*handle)) {
+    ReleaseView(view);
+    return ViewExpired();
+  }
+  return std::unique_ptr<ReadScope>(std::make_unique<Scope>(std::move(handle)));
+}
+
+void EngineImpl::ReleaseView(ViewId view) {
+  std::shared_ptr<ViewHandle> released;  // ends behind the lock
+  const MutexLock lock(&views_mutex_);
+  const auto at = views_.find(view);
+  if (at == views_.end()) return;
+  released = std::move(at->second);
+  views_.erase(at);
+}
+
+// Views by viewMaxAge; pins, whose views are their own, by snapshotHold.
+void EngineImpl::ExpireViews() {
+  std::vector<std::shared_ptr<ViewHandle>> views;
+  std::vector<uint64_t> pins;
+  {
+    const MutexLock lock(&views_mutex_);
+    const uint64_t now = options_.clock->MonotonicUs();
+    for (auto at = views_.begin(); at != views_.end();) {
+      if (!ViewIsOld(*at->second)) {
+        ++at;
+        continue;
+      }
+      views.push_back(std::move(at->second));
+      at = views_.erase(at);
+    }
+    for (const auto& [id, pin] : pins_) {
+      if (pin.view == nullptr) continue;
+      if (now - pin.view->opened_us >= options_.snapshot_hold_ms * 1000) pins.push_back(id);
+    }
+  }
+  for (const uint64_t pin : pins) EndPin(pin);
+}
+
+// The pin stays known, so that its owner hears why it ended; what it held is let go.
+void EngineImpl::EndPin(uint64_t pin) {
+  PinEntry ended;
+  {
+    const MutexLock lock(&views_mutex_);
+    const auto at = pins_.find(pin);
+    if (at == pins_.end()) return;
+    ended = std::move(at->second);
+    at->second = PinEntry{};
+  }
+  ReleaseHold(ended.hold);
+  ReleaseView(ended.view_id);
+}
+
+Result<PinInfo> EngineImpl::Pin(const std::string& name) {
+  if (options_.read_only) return PinWithoutHold();
+  PinInfo info;
+  PinEntry pin;
+  History::Snapshot snapshot;
+  std::shared_ptr<Generation> live;
+  log::HoldId hold = 0;
+  {
+    const MutexLock lock(&commit_mutex_);
+    if (closed_) return stop_status_;
+    if (poisoned_) return stop_status_;
+    live = live_;
+    snapshot = live->history.snapshot();
+    const Result<log::HoldId> held =
+        live->log->AddHold(log::HoldKind::kSnapshot, name, snapshot.position.offset,
+                           options_.hold_max_bytes);
+    if (!held.ok()) return held.status();
+    hold = held.value();
+    pin.view = MakeViewLocked();
+    pin.view->pinned = true;
+    info.cluster = shown_identity_.cluster;
+  }
+  info.meta = snapshot.ToMeta();
+  info.shards = live->store.shards();
+  pin.view_id = KeepView(pin.view);
+  info.view = pin.view_id;
+  const MutexLock lock(&views_mutex_);
+  pin.hold = next_id_++;
+  holds_[pin.hold] = HoldEntry{live, hold};
+  info.id = next_id_++;
+  pins_[info.id] = std::move(pin);
+  return info;
+}
+
+// A read-only open holds the directory's lock: its log stays as it is.
+Result<PinInfo> EngineImpl::PinWithoutHold() {
+  PinInfo info;
+  PinEntry pin;
+  History::Snapshot snapshot;
+  {
+    const MutexLock lock(&commit_mutex_);
+    snapshot = live_->history.snapshot();
+    pin.view = MakeViewLocked();
+    pin.view->pinned = true;
+    info.cluster = shown_identity_.cluster;
+    info.shards = live_->store.shards();
+  }
+  info.meta = snapshot.ToMeta();
+  pin.view_id = KeepView(pin.view);
+  info.view = pin.view_id;
+  const MutexLock lock(&views_mutex_);
+  info.id = next_id_++;
+  pins_[info.id] = std::move(pin);
+  return info;
+}
+
+Status EngineImpl::CheckPin(uint64_t pin) const {
+  const std::shared_ptr<Generation> live = Live();
+  const MutexLock lock(&views_mutex_);
+  const auto at = pins_.find(pin);
+  if (at == pins_.end()) return HoldExpired("the pin was released");
+  const PinEntry& entry = at->second;
+  if (entry.view == nullptr) return HoldExpired("it reached its greatest age");
+  if (entry.view->generation != live) return HoldExpired("the store took another history");
+  const uint64_t age_us = options_.clock->MonotonicUs() - entry.view->opened_us;
+  if (age_us >= options_.snapshot_hold_ms * 1000) return HoldExpired("it reached its greatest age");
+  const auto hold = holds_.find(entry.hold);
+  if (hold != holds_.end() && !live->log->HoldIsAlive(hold->second.hold)) {
+    return HoldExpired("the log behind it grew too long");
+  }
+  return Status::Ok();
+}
+
+void EngineImpl::ReleasePin(uint64_t pin) {
+  EndPin(pin);
+  const MutexLock lock(&views_mutex_);
+  pins_.erase(pin);
+}
+
+Result<std::unique_ptr<snapshot::EntrySource>> EngineImpl::PinnedShard(uint64_t pin,
+                                                                       uint32_t flow) {
+  RETURN_IF_ERROR(CheckPin(pin));
+  std::shared_ptr<ViewHandle> view;
+  {
+    const MutexLock lock(&views_mutex_);
+    const auto at = pins_.find(pin);
+    if (at != pins_.end()) view = at->second.view;
+  }
+  if (view == nullptr) return HoldExpired("the pin was released");
+  if (flow >= view->generation->store.shards()) {
+    return Status::Error(Code::kUsage, "there is no shard of that number");
+  }
+  return std::unique_ptr<snapshot::EntrySource>(
+      std::make_unique<ShardSource>(std::move(view), flow));
+}
+
+Result<log::LogChunk> EngineImpl::ReadLog(uint64_t from, uint64_t max_bytes) {
+  std::shared_ptr<Generation> live;
+  uint64_t until = 0;
+  {
+    const MutexLock lock(&commit_mutex_);
+    live = live_;
+    until = ShippingLocked(live->log->progress()).offset;
+  }
+  if (from > until) {
+    return Status::Error(Code::kPositionUnavailable, "the offset lies behind what is shipped");
+  }
+  return live->log->Read(from, until, max_bytes);
+}
+
+Result<Position> EngineImpl::PositionAt(uint64_t offset) {
+  return Live()->log->PositionAt(offset);
+}
+
+Result<Position> EngineImpl::PositionBeforeSeq(uint64_t seq) {
+  return Live()->log->PositionBeforeSeq(seq);
+}
+
+Result<log::HoldId> EngineImpl::AddHold(log::HoldKind kind, const std::string& name,
+                                        uint64_t offset, uint64_t max_bytes) {
+  const std::shared_ptr<Generation> live = Live();
+  const Result<log::HoldId> hold = live->log->AddHold(kind, name, offset, max_bytes);
+  if (!hold.ok()) return hold;
+  const MutexLock lock(&views_mutex_);
+  const log::HoldId id = next_id_++;
+  holds_[id] = HoldEntry{live, hold.value()};
+  return id;
+}
+
+Status EngineImpl::MoveHold(log::HoldId hold, uint64_t offset) {
+  std::shared_ptr<Generation> generation;
+  log::HoldId inner = 0;
+  {
+    const MutexLock lock(&views_mutex_);
+    const auto at = holds_.find(hold);
+    if (at != holds_.end()) {
+      generation = at->second.generation.lock();
+      inner = at->second.hold;
+    }
+  }
+  if (generation == nullptr || generation != Live()) {
+    return HoldExpired("the store took another history");
+  }
+  return generation->log->MoveHold(inner, offset);
+}
+
+void EngineImpl::ReleaseHold(log::HoldId hold) {
+  std::shared_ptr<Generation> generation;
+  log::HoldId inner = 0;
+  {
+    const MutexLock lock(&views_mutex_);
+    const auto at = holds_.find(hold);
+    if (at == holds_.end()) return;
+    generation = at->second.generation.lock();
+    inner = at->second.hold;
+    holds_.erase(at);
+  }
+  if (generation != nullptr) generation->log->ReleaseHold(inner);
+}
+
+}  // namespace gapless::engine
