@@ -42,13 +42,15 @@ struct Version {
 static_assert(sizeof(Version) == 24);
 
 struct Node {
-  // Whether the node waits in a queue of its shard, and whether it was removed meanwhile.
-  enum Queued : uint32_t { kNotQueued, kQueued, kQueuedAndRemoved };
+  // In which queues of its shard the node waits, and whether it left the indexes meanwhile.
+  static constexpr uint32_t kInPrune = 1;
+  static constexpr uint32_t kInPinned = 2;
+  static constexpr uint32_t kRemoved = 4;
 
   std::atomic<Version*> head;
   uint64_t hash;
   uint32_t key_size;
-  uint32_t queued;  // writer only
+  uint32_t queued;  // the bits above; writer only
 
   static size_t Bytes(size_t key_size) { return sizeof(Node) + key_size; }
   size_t bytes() const { return Bytes(key_size); }

@@ -36,6 +36,7 @@ const Leaf* Cursor::DescendTo(Slice key) {
     const uint32_t child = ChildFor(*inner, key);
     child_[depth_++] = child;
     page = inner->children[child].load(std::memory_order_acquire);
+    PrefetchPage(page);
   }
   Enter(page);
   return leaf_;

@@ -173,6 +173,7 @@ Leaf* OrderedIndex::FindLeaf(Slice key, Path* path) const {
     path->child[path->depth] = child;
     path->depth++;
     page = inner->children[child].load(std::memory_order_relaxed);
+    PrefetchPage(page);
   }
   return static_cast<Leaf*>(page);
 }
@@ -197,7 +198,6 @@ void OrderedIndex::Insert(Node* node) {
   Path path;
   Leaf* const leaf = FindLeaf(key, &path);
   const uint32_t count = leaf->count.load(std::memory_order_relaxed);
-  PrefetchLeaf(*leaf);
   const uint32_t at = LowerBound(*leaf, count, key);
   if (at == count && count < leaf->capacity &&
       (leaf->skip == 0 || SharesCommon(*leaf, leaf->KeyAt(0), key))) {

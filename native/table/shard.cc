@@ -35,7 +35,7 @@ Node* Shard::NewNode(uint64_t hash, Slice key) {
   new (&node->head) std::atomic<Version*>(nullptr);
   node->hash = hash;
   node->key_size = static_cast<uint32_t>(key.size());
-  node->queued = Node::kNotQueued;
+  node->queued = 0;
   if (!key.empty()) std::memcpy(static_cast<void*>(node + 1), key.data(), key.size());
   return node;
 }
@@ -98,8 +98,8 @@ void Shard::PushVersion(Node* node, Version* version) {
 }
 
 void Shard::Enqueue(Node* node, uint64_t ready_seq) {
-  if (node->queued != Node::kNotQueued) return;
-  node->queued = Node::kQueued;
+  if ((node->queued & Node::kInPrune) != 0) return;
+  node->queued |= Node::kInPrune;
   prune_.Push({node, ready_seq});
 }
 

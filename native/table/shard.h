@@ -76,7 +76,7 @@ class Shard {
   void Upkeep();
   void Refresh();
   bool PruneOne();
-  void PruneQueued(Node* node);
+  void PruneQueued(Node* node, uint32_t queue);
   void PruneNode(Node* node);
   void PruneBehind(Version* kept);
   bool DropDeletedTail(Node* node);

@@ -47,22 +47,23 @@ bool Shard::PruneOne() {
     const Waiting waiting = prune_.Pop();
     const Waiting* const ahead = prune_.Peek(kPrefetchDistance);
     if (ahead != nullptr) __builtin_prefetch(ahead->node, 1);
-    PruneQueued(waiting.node);
+    PruneQueued(waiting.node, Node::kInPrune);
     return true;
   }
   if (pinned_due_ == 0) return false;
   pinned_due_--;
-  PruneQueued(pinned_.Pop());
+  PruneQueued(pinned_.Pop(), Node::kInPinned);
   return true;
 }
 
-void Shard::PruneQueued(Node* node) {
-  if (node->queued == Node::kQueuedAndRemoved) {
+// `queue` is the one that the node was taken from.
+void Shard::PruneQueued(Node* node, uint32_t queue) {
+  node->queued &= ~queue;
+  if ((node->queued & Node::kRemoved) == 0) {
+    PruneNode(node);
+  } else if (node->queued == Node::kRemoved) {
     retired_.Retire(node, node->bytes());
-    return;
   }
-  node->queued = Node::kNotQueued;
-  PruneNode(node);
 }
 
 // Drops the versions that nobody needs and queues the node again if more may go later.
@@ -76,8 +77,8 @@ void Shard::PruneNode(Node* node) {
   if (newest->next.load(std::memory_order_relaxed) == nullptr) return;
   if (newest->seq > floor_) {
     Enqueue(node, newest->seq);
-  } else if (node->queued == Node::kNotQueued) {
-    node->queued = Node::kQueued;
+  } else if ((node->queued & Node::kInPinned) == 0) {
+    node->queued |= Node::kInPinned;
     pinned_.Push(node);
   }
 }
@@ -130,10 +131,10 @@ bool Shard::DropDeletedTail(Node* node) {
 void Shard::RemoveNode(Node* node) {
   hash_.Erase(node);
   ordered_.Remove(node);
-  if (node->queued == Node::kNotQueued) {
+  if (node->queued == 0) {
     retired_.Retire(node, node->bytes());
   } else {
-    node->queued = Node::kQueuedAndRemoved;
+    node->queued |= Node::kRemoved;  // the queues still know it
   }
 }
 

@@ -49,8 +49,9 @@ class Store::Impl {
   std::vector<std::unique_ptr<Shard>> shards;
 };
 
-ReadGuard::ReadGuard(const Store* store)
-    : store_(store), slot_(store->impl_->gate.Enter(&visible_seq_)) {}
+ReadGuard::ReadGuard(const Store* store) : store_(store) {
+  slot_ = store_->impl_->gate.Enter(&visible_seq_);
+}
 
 ReadGuard::~ReadGuard() { store_->impl_->gate.Leave(slot_); }
 
