@@ -22,7 +22,9 @@ std::string FlowPath(const std::string& directory, uint32_t flow) {
   return io::JoinPath(directory, io::FlowName(flow));
 }
 
-// Size, then footer, both against the token.
+// Size, then footer, both against the token. The CRC speaks of the stored bytes of the chunks
+// alone: what ends with its own CRC (headers, footer) leaves the same CRC whatever it holds. Those
+// fields are compared one by one, here and by the decoder.
 Status CheckEnds(io::File* file, const FlowSummary& summary) {
   const Result<uint64_t> size = file->Size();
   if (!size.ok()) return size.status();

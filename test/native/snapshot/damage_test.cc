@@ -164,9 +164,9 @@ Forged ForgedOf(const Entries& entries) {
   return forged;
 }
 
-// Verifier and reader must agree on code, word and offset.
-void CheckForged(const Forged& forged, Code code, const std::string& what,
-                 Compression compression = Compression::kNone) {
+// Verifier and reader must agree on code, word and offset, which is returned.
+int64_t CheckForged(const Forged& forged, Code code, const std::string& what,
+                    Compression compression = Compression::kNone) {
   const FlowHeader header = SampleHeader(compression);
   const std::string flow = HandFlow(header, forged.chunks, forged.footer);
   bool complete = false;
@@ -181,6 +181,7 @@ void CheckForged(const Forged& forged, Code code, const std::string& what,
   CHECK_EQ(CodeText(reading.code()), std::string(CodeText(code)));
   CHECK_EQ(What(reading), what);
   CHECK_EQ(reading.offset(), verified.offset());
+  return verified.offset();
 }
 
 template <typename Change>
@@ -203,18 +204,43 @@ TEST("keys out of order and keys given twice are damage") {
   CheckForged(ForgedOf({{"ab", "1", 1, 0}, {"a", "2", 2, 0}}), Code::kCorrupt, "order");
 }
 
-TEST("lengths above their limits are damage and allocate nothing") {
+TEST("lengths above their limits are damage where they stand") {
   CheckForged(ForgedOf({{std::string(kEntryKeyBytesMax + 1, 'k'), "", 1, 0}}), Code::kCorrupt,
               "format");
-  CheckForged(Changed([](Forged* forged) {
-                StoreU32(forged->chunks[0].stored.data() + kEntryValueBytes,
-                         static_cast<uint32_t>(kEntryValueBytesMax + 1));
-              }),
-              Code::kCorrupt, "format");
-  CheckForged(Changed([](Forged* forged) {
-                StoreU32(forged->chunks[0].stored.data() + kEntryValueBytes, 0xFFFFFFFF);
-              }),
-              Code::kCorrupt, "format");
+  for (const size_t bytes : {kEntryValueBytesMax + 1, size_t{0xFFFFFFFF}}) {
+    // Everything else is right for a value that goes on in a chunk which never comes.
+    const Forged forged = Changed([&](Forged* change) {
+      StoreU32(change->chunks[0].stored.data() + kEntryValueBytes, static_cast<uint32_t>(bytes));
+      change->chunks[0].entries = 1;
+      change->chunks[0].flags = kChunkEndsInside;
+    });
+    CHECK_EQ(CheckForged(forged, Code::kCorrupt, "format"), kFlowHeaderBytes);
+  }
+}
+
+TEST("a chunk of more than 1 MiB is damage, however it is stored") {
+  const Forged plain = ForgedOf({{"a", std::string(kChunkRawBytesMax, 'x'), 1, 0}});
+  CheckForged(plain, Code::kCorrupt, "format");
+  Forged packed = plain;
+  std::string block(plain.chunks[0].stored.size(), '\0');
+  Lz4Compressor compressor;
+  block.resize(compressor.Compress(plain.chunks[0].stored, block.data(), block.size()));
+  packed.chunks[0].stored = block;
+  CHECK_EQ(CheckForged(packed, Code::kCorrupt, "format", Compression::kLz4),
+           kFlowHeaderBytes + kChunkRawBytes);
+}
+
+TEST("a damaged header is refused by its own checksum, before anything in it is used") {
+  const FlowHeader header = SampleHeader(Compression::kNone);
+  const std::string flow = WriteFlow(header, SmallEntries());
+  for (size_t at = kMagicBytes; at < kFlowHeaderBytes + kChunkHeaderBytes; ++at) {
+    std::string bad = flow;
+    bad[at] = static_cast<char>(bad[at] ^ 0x40);
+    bool complete = false;
+    const Status status = Verify(bad, header, flow.size(), &complete);
+    CHECK_EQ(What(status), "header_crc");
+    CHECK_EQ(status.offset(), at < kFlowHeaderBytes ? 0 : kFlowHeaderBytes);
+  }
 }
 
 TEST("unknown flags and an expiry of zero in an entry are refused") {
