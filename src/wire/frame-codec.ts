@@ -19,6 +19,7 @@ import {
   type Purpose,
   type Side,
 } from './frames.js';
+import { isFullReason } from './names.js';
 
 interface FieldPlan {
   readonly name: string;
@@ -229,6 +230,9 @@ export class FrameDecoder {
 /** Rules that bind several fields, or a value that its kind alone would allow. */
 function checkFrame(frame: Frame): void {
   if (frame.type === 'LOG') checkRecords(frame);
+  if (frame.type === 'HANDSHAKE' && frame.asksFull !== null && !isFullReason(frame.asksFull)) {
+    throw protocolError('enum', `a full sync for ${frame.asksFull}`);
+  }
   if (frame.type === 'SNAPSHOT_BEGIN' && (frame.flows < 1 || frame.flows > flowsMax)) {
     throw protocolError('count', `a snapshot of ${frame.flows} flows`);
   }

@@ -45,6 +45,14 @@ export type Reason = FullReason | StopReason | LinkReason;
 /** 0 is "none", so the first reason is 1. */
 export const reasons: readonly Reason[] = [...fullReasons, ...stopReasons, ...linkReasons];
 
+export function isFullReason(reason: Reason | null): reason is FullReason {
+  return fullReasons.some((other) => other === reason);
+}
+
+/** Bits of the capabilities in HANDSHAKE and WELCOME. */
+export const capabilityLz4 = 1n;
+export const capabilityPadding = 2n;
+
 export const compressions = ['none', 'lz4'] as const;
 export type Compression = (typeof compressions)[number];
 

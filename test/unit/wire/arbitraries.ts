@@ -4,7 +4,7 @@ import { type AnyCode, errorTable } from '../../../dist/errors.js';
 import { createPosition, type Position } from '../../../dist/position.js';
 import type { FieldKinds } from '../../../dist/wire/fields.js';
 import { type Frame, type FrameName, frames } from '../../../dist/wire/frames.js';
-import { compressions, reasons, tiers, verdicts } from '../../../dist/wire/names.js';
+import { compressions, isFullReason, reasons, tiers, verdicts } from '../../../dist/wire/names.js';
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const u64 = fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn });
@@ -52,6 +52,7 @@ const values: { readonly [K in keyof FieldKinds]: fc.Arbitrary<FieldKinds[K]> } 
 /** What the rules between fields demand. */
 function obeyRules(frame: Frame): Frame {
   if (frame.type === 'SNAPSHOT_BEGIN') return { ...frame, flows: (frame.flows % 64) + 1 };
+  if (frame.type === 'HANDSHAKE') return { ...frame, asksFull: isFullReason(frame.asksFull) ? frame.asksFull : null };
   if (frame.type !== 'DECISION') return frame;
   const hasReason = frame.tier === 'full' || frame.tier === 'stop' || frame.tier === 'padding';
   return { ...frame, reason: hasReason ? (frame.reason ?? 'operator') : null };

@@ -232,6 +232,7 @@ describe('a decoder refuses', () => {
       checkpoints: [],
       epochs: [],
     };
+    expect(verdict('HANDSHAKE', encode({ ...handshake, asksFull: 'fenced' }))).toBe('enum');
     expect(() => encode({ ...handshake, checkpoints: new Array(65).fill(position) })).toThrow(RangeError);
     const tail = 4 + 4 + 2 + Buffer.byteLength(handshake.version);
     const many = (view: DataView): void => view.setUint32(view.byteLength - tail, 0xffff_ffff, true);
