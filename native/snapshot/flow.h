@@ -1,4 +1,5 @@
-// One flow of a snapshot: the same bytes go to a file or to a socket. Layout: docs/FORMAT.md "Flow".
+// One flow of a snapshot: the same bytes go to a file or to a socket. Layout: docs/FORMAT.md
+// "Flow".
 //
 // Pure over bytes: entries come from an EntrySource given by the caller (this room never includes
 // engine), bytes go where the caller puts them. One thread uses a writer or reader at a time.
@@ -51,8 +52,8 @@ class FlowWriter {
  public:
   FlowWriter(const FlowHeader& header, std::unique_ptr<EntrySource> source);
   ~FlowWriter();
-  // Appends the next piece to `out` (at most kPieceBytesMax). Returns false when the footer has been
-  // given already.
+  // Appends the next piece to `out` (at most kPieceBytesMax). Returns false when the footer has
+  // been given already.
   Result<bool> NextPiece(std::string* out);
   // Requires: NextPiece returned false.
   FlowSummary summary() const;
@@ -64,16 +65,17 @@ class FlowWriter {
 inline constexpr size_t kChunkRawBytesMax = 1 << 20;
 inline constexpr size_t kPieceBytesMax = kChunkRawBytesMax + 4096;
 
-// Checks the bytes of a flow as they arrive, in pieces of any size, without applying anything. Used on
-// a socket: accepts exactly one flow with the expected header and tells where verified chunks end.
+// Checks the bytes of a flow as they arrive, in pieces of any size, without applying anything. Used
+// on a socket: accepts exactly one flow with the expected header and tells where verified chunks
+// end.
 class FlowVerifier {
  public:
   FlowVerifier(const FlowHeader& expected, const std::string& name_in_errors);
   ~FlowVerifier();
-  Status Feed(Slice bytes);          // kCorrupt with offset; kFormatUnsupported
-  bool Complete() const;             // footer seen and right; more bytes are an error
-  uint64_t verified_bytes() const;   // end of the last whole verified piece
-  FlowSummary summary() const;       // requires Complete()
+  Status Feed(Slice bytes);         // kCorrupt with offset; kFormatUnsupported
+  bool Complete() const;            // footer seen and right; more bytes are an error
+  uint64_t verified_bytes() const;  // end of the last whole verified piece
+  FlowSummary summary() const;      // requires Complete()
 
  private:
   class Impl;

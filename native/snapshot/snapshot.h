@@ -28,8 +28,8 @@ FlowHeader ExpectedHeader(const Token& token, uint32_t flow);
 
 // Reads the token of a directory. kNotAStore if there is none, kCorrupt, kFormatUnsupported.
 Result<Token> ReadToken(io::FileSystem* fs, const std::string& directory);
-// Verifies one flow file against the token in the order of docs/FORMAT.md: size, footer, whole body.
-// No side effect. Damage is returned as kCorrupt with file and offset.
+// Verifies one flow file against the token in the order of docs/FORMAT.md: size, footer, whole
+// body. No side effect. Damage is returned as kCorrupt with file and offset.
 Status VerifyFlowFile(io::FileSystem* fs, const std::string& path, const FlowHeader& expected,
                       const FlowSummary& summary);
 // All files; every damage found, the first of each file.
