@@ -168,7 +168,8 @@ inline std::vector<std::string> BuildClosedLog(io::FileSystem* fs, size_t record
                                                size_t value_bytes, uint64_t segment_bytes,
                                                Position* mark) {
   const LogOptions options = OptionsFor(fs, segment_bytes);
-  (void)fs->CreateDirectory(kDir).ok();
+  CHECK_OK(fs->CreateDirectory(kDir));
+  CHECK_OK(fs->SyncDirectory("/"));
   CHECK_OK(Log::Create(options, Position{}, 0));
   Seen seen = Scan(ScanFor(fs));
   CHECK_OK(seen.status);
