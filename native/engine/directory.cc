@@ -148,7 +148,8 @@ Result<std::unique_ptr<io::FileLock>> LockDirectory(io::FileSystem* fs, io::Cloc
     return LockedBy(fs, lock_path, lock.status());
   }
   if (mode == io::LockMode::kExclusive) {
-    RETURN_IF_ERROR(WriteLockContent(fs, lock_path, LockContent(clock)).Wrap("write the lock"));
+    const Status written = WriteLockContent(fs, lock_path, LockContent(clock));
+    if (!written.ok()) return written.Wrap("write the lock");
   }
   return lock;
 }

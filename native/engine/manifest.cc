@@ -106,7 +106,7 @@ Result<Manifest> DecodeManifest(Slice bytes, const std::string& file) {
 Result<Manifest> ReadManifest(io::FileSystem* fs, const std::string& generation_directory) {
   const Result<std::vector<std::string>> names = fs->List(generation_directory);
   if (!names.ok()) return names.status();
-  uint64_t newest = 0;
+  uint64_t newest = 1;
   bool found = false;
   for (const std::string& name : names.value()) {
     uint64_t number = 0;

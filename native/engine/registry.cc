@@ -101,7 +101,8 @@ Status CreateIfNeeded(const std::string& path, const Options& options) {
     return Status::Error(Code::kExists, "the store exists").WithFile(path, -1);
   }
   if (options.read_only || !options.create_if_missing) return NotAStore(path);
-  return CreateStore(options, path, MakeNewStore(options)).Wrap("create the store");
+  const Status created = CreateStore(options, path, MakeNewStore(options));
+  return created.ok() ? created : created.Wrap("create the store");
 }
 
 // Changes of the directory itself that an open was asked for.
