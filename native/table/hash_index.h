@@ -1,9 +1,9 @@
 // Finds the node of a key: 1024 small open-addressing tables, so that no growth takes long.
 //
 // One writer; readers probe without locks, under a guard. A slot is a node's address with sixteen
-// bits of its hash above it, 0 when empty, kRemoved when its node is gone. The word of a table holds
-// its address and, above, the binary logarithm of its capacity. Slots and words are stored with
-// release and loaded with acquire, so that what they point to is complete.
+// bits of its hash above it, 0 when empty, kRemoved when its node is gone. The word of a table
+// holds its address and, above, the binary logarithm of its capacity. Slots and words are stored
+// with release and loaded with acquire, so that what they point to is complete.
 #pragma once
 
 #include <atomic>

@@ -24,8 +24,8 @@ bool HasEqualNeighbours(const uint64_t* prefixes, uint32_t from, uint32_t count)
   return false;
 }
 
-// Computes skip, common bytes and prefixes of a page that is not linked yet, of the keys from `from`
-// (an inner page has no key at 0).
+// Computes skip, common bytes and prefixes of a page that is not linked yet, of the keys from
+// `from` on (an inner page has no key at 0).
 template <typename PageType>
 void SetSkip(PageType* page, uint64_t* prefixes, uint32_t from, uint32_t count, uint32_t skip) {
   page->skip = skip;

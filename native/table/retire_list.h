@@ -1,7 +1,7 @@
 // Memory that was unlinked and that a running reader may still hold, oldest first.
 //
-// One writer's thread. Retire after unlinking; Seal tags what came since the last Seal; Reclaim gives
-// back what has a tag behind all running readers.
+// One writer's thread. Retire after unlinking; Seal tags what came since the last Seal; Reclaim
+// gives back what has a tag behind all running readers.
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,7 @@ class Shard {
   void Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq);
   void Del(uint64_t hash, Slice key, uint64_t seq);
   void DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
-  // Does up to `steps` of the upkeep that is due; returns whether some is left that could go on now.
+  // Does up to `steps` of the upkeep that is due; returns whether more of it could be done now.
   bool Purge(uint32_t steps);
 
   // --- any thread under a guard ---

@@ -83,8 +83,8 @@ void Shard::PruneNode(Node* node) {
   }
 }
 
-// `kept` is the newest version at or below the floor: of the older ones only those stay that are the
-// newest at or below a view. Unlinked versions keep their own links for the readers on them.
+// `kept` is the newest version at or below the floor: of the older ones only those stay that are
+// the newest at or below a view. Unlinked versions keep their own links for the readers on them.
 void Shard::PruneBehind(Version* kept) {
   Version* last = kept;
   const Version* newer = kept;

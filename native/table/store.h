@@ -7,8 +7,8 @@
 // task a shard, or the loader. Readers take no lock: they hold a ReadGuard while they touch memory.
 // Publish is called by one thread at a time (the engine's commit mutex is held).
 //
-// Invariant: for each key the memtable keeps every version above the visible sequence, the newest at
-// or below it, and for each open view or running read the newest at or below its sequence.
+// Invariant: for each key the memtable keeps every version above the visible sequence, the newest
+// at or below it, and for each open view or running read the newest at or below its sequence.
 #pragma once
 
 #include <atomic>

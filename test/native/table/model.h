@@ -68,7 +68,8 @@ class Model {
   void Apply(const Mutation& mutation) {
     const std::string key = mutation.key.ToString();
     if (mutation.kind == MutationKind::kPut) {
-      keys_[key].push_back({mutation.value.ToString(), mutation.seq, mutation.expires_at_ms, false});
+      const std::string value = mutation.value.ToString();
+      keys_[key].push_back({value, mutation.seq, mutation.expires_at_ms, false});
     } else if (mutation.kind == MutationKind::kDel) {
       keys_[key].push_back({"", mutation.seq, 0, true});
     } else {

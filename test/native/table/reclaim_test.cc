@@ -67,7 +67,8 @@ TEST("deleting every key leaves nearly nothing") {
   store.Publish(seq);
   PurgeAll(&store);
   CHECK_EQ(store.stats().keys_estimate, 0);
-  CHECK_LE(store.stats().memtable_bytes, full / 2);  // what is left are the tables of the hash index
+  // What is left are the tables of the hash index.
+  CHECK_LE(store.stats().memtable_bytes, full / 2);
   const ReadGuard guard(&store);
   const auto iterator = store.NewIterator({seq, 0});
   iterator->SeekToFirst();

@@ -1,5 +1,5 @@
-// Measures the store by hand: GAPLESS_TABLE_BENCH=<keys> in the environment of the room's executable
-// registers it, with --filter bench to run nothing else. Not a test.
+// Measures the store by hand: GAPLESS_TABLE_BENCH=<keys> in the environment of the room's
+// executable registers it, with --filter bench to run nothing else. Not a test.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +17,6 @@ double Clock(clockid_t id) {
 }
 // Time of this thread alone, so that a busy machine does not count.
 double Now() { return Clock(CLOCK_THREAD_CPUTIME_ID); }
-double Wall() { return Clock(CLOCK_MONOTONIC); }
 
 struct Keys {
   std::vector<char> bytes;
@@ -47,9 +46,9 @@ uint64_t Fill(Store* store, const Keys& keys, uint64_t count, uint64_t seq, cons
   double worst = 0;
   const double start = Now();
   for (uint64_t i = 0; i < count; i++) {
-    const double one = i % 16 == 0 ? Wall() : 0;
+    const double one = i % 16 == 0 ? Now() : 0;
     store->Apply(PutOf(keys.At(i), value, ++seq));
-    if (one != 0) worst = std::max(worst, Wall() - one);
+    if (one != 0) worst = std::max(worst, Now() - one);
     if (i % 1000 == 999) store->Publish(seq);
   }
   store->Publish(seq);
@@ -72,8 +71,8 @@ void Gets(const Store& store, const Keys& keys, uint64_t count, uint64_t among, 
     std::memcpy(into, entry.value.data(), 100);
     found += into[5] == 'v' ? 1 : 0;
   }
-  std::printf("%-28s %7.0f ns each (found %llu)\n", what, (Now() - start) / static_cast<double>(count),
-              static_cast<unsigned long long>(found));
+  std::printf("%-28s %7.0f ns each (found %llu)\n", what,
+              (Now() - start) / static_cast<double>(count), static_cast<unsigned long long>(found));
 }
 
 void Scan(const Store& store, bool merged, bool forward, const char* what) {
@@ -128,7 +127,9 @@ void RunAscending(uint64_t count) {
   Keys keys;
   keys.bytes.resize(count * 16 + 1);
   for (uint64_t i = 0; i < count; i++) {
-    std::snprintf(keys.bytes.data() + i * 16, 17, "%016llu", static_cast<unsigned long long>(i % 10000000000));
+    const uint64_t number = i % 10000000000;
+    std::snprintf(keys.bytes.data() + i * 16, 17, "%016llu",
+                  static_cast<unsigned long long>(number));
   }
   Store store(4);
   std::printf("--- ascending\n");
