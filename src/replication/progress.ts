@@ -1,9 +1,9 @@
 /**
- * How far one replica is, as its primary sees it: state, positions, lag, byte budget. Pure: time and the shipping end are
- * passed in. One object a session (control connection), called on the session's thread.
+ * How far one replica is, as its primary sees it: state, positions, lag, byte budget. Pure: time and the shipping end
+ * are passed in. One object a session (control connection), called on the session's thread.
  *
- * States: handshake -> full | catching_up | stopped; full -> catching_up when installed; catching_up -> streaming when it
- * has applied what was there when catching up began; streaming -> catching_up when it falls behind its budget.
+ * States: handshake -> full | catching_up | stopped; full -> catching_up when installed; catching_up -> streaming when
+ * it has applied what was there when catching up began; streaming -> catching_up when it falls behind its budget.
  * Invariants: applied <= received and durable <= received, received <= sent; none goes back within a session, so a
  * replica cannot take an acknowledgement back, nor give one for what it was not sent.
  */
@@ -97,7 +97,7 @@ export class ReplicaProgress {
     else this.#enterCatchUp(end);
   }
 
-  /** A full sync begins: the log will be sent from the snapshot's position on; what it held before counts for nothing. */
+  /** A full sync begins: the log is sent from the snapshot's position on; what it held before counts for nothing. */
   snapshotBegan(position: Position, now: number): void {
     this.#sent = position;
     this.#received = position;

@@ -1,9 +1,9 @@
 /**
- * How a replica gets to follow a primary: ring, wal, rewind, padding, full or stop. Pure; called by the primary's session
- * with the replica's handshake, its own facts and what its log says about the offsets of `offsetsToLookUp`.
+ * How a replica gets to follow a primary: ring, wal, rewind, padding, full or stop. Pure; called by the primary's
+ * session with the replica's handshake, its own facts and what its log says about the offsets of `offsetsToLookUp`.
  *
- * The lines 1 to 8 are those of docs/PROTOCOL.md ("The decision"); the first that fits decides. Equal chains of an EPOCH
- * record prove equal histories up to it, since a chain covers everything before it.
+ * The lines 1 to 8 are those of docs/PROTOCOL.md ("The decision"); the first that fits decides. Equal chains of an
+ * EPOCH record prove equal histories up to it, since a chain covers everything before it.
  */
 import { present } from '../base/assert.js';
 import { isEmptyPosition, type Position, parseEpoch, positionsEqual } from '../position.js';
@@ -81,8 +81,11 @@ export type SyncDecision =
   | (Diverged & { readonly tier: 'rewind'; readonly checkpoint: Position })
   | (Diverged & { readonly tier: 'padding'; readonly reason: FullReason; readonly to: Position })
   | (Refused & { readonly tier: 'full'; readonly reason: FullReason })
-  /** With reason `fenced` the primary fences itself before it answers. */
-  | (Refused & { readonly tier: 'stop'; readonly reason: StopReason });
+  /**
+   * With reason `fenced` the primary fences itself before it answers. `undo_unavailable`: a suffix that nobody may undo
+   * yet (decision-facts.ts), never an answer of `decideSync`.
+   */
+  | (Refused & { readonly tier: 'stop'; readonly reason: StopReason | 'undo_unavailable' });
 
 type Stop = Extract<SyncDecision, { readonly tier: 'stop' }>;
 type Full = Extract<SyncDecision, { readonly tier: 'full' }>;

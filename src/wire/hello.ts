@@ -1,6 +1,6 @@
 /**
- * What happens before any frame: one hello of fixed size each way, then one proof each way. Pure; any thread. Layout and
- * order: docs/PROTOCOL.md. Nothing of a peer is looked at beyond these bytes before its proof was verified.
+ * What happens before any frame: one hello of fixed size each way, then one proof each way. Pure; any thread. Layout
+ * and order: docs/PROTOCOL.md. Nothing of a peer is looked at beyond these bytes before its proof was verified.
  *
  * The proofs cover both hellos whole, so node ids, nonces, purpose and versions, and a label that names the side: a
  * proof cannot be reflected, replayed or moved to another connection.

@@ -291,7 +291,7 @@ const trunk = fc.array(fc.tuple(fc.boolean(), operations), { minLength: 1, maxLe
   }
   return { history, term, run };
 });
-/** After the fork the replica goes on in the old epoch, or in a promotion of its own; the primary begins another epoch. */
+/** After the fork the replica goes on in the old epoch or promotes itself; the primary begins another epoch. */
 const world = fc
   .record({
     trunk,
