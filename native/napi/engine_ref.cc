@@ -1,6 +1,7 @@
 // The process-wide table of engines. See engine_ref.h.
 #include "napi/engine_ref.h"
 
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -14,7 +15,8 @@ struct EngineEntry {
   uint64_t token = 0;
   std::optional<io::FileIdentity> directory;
   RingSink ring;
-  uint32_t references = 0;  // guarded by the table's mutex
+  uint32_t references = 0;                  // guarded by the table's mutex
+  std::map<uint64_t, log::MetaState> pins;  // guarded by the table's mutex
 };
 
 namespace {
@@ -121,6 +123,23 @@ EngineRef::~EngineRef() {
 engine::Engine* EngineRef::get() const { return entry_->engine.get(); }
 uint64_t EngineRef::token() const { return entry_->token; }
 RingSink* EngineRef::ring() const { return &entry_->ring; }
+
+void EngineRef::KeepPinned(uint64_t pin, const log::MetaState& meta) const {
+  MutexLock lock(&TheTable()->mutex);
+  entry_->pins[pin] = meta;
+}
+
+void EngineRef::ForgetPinned(uint64_t pin) const {
+  MutexLock lock(&TheTable()->mutex);
+  entry_->pins.erase(pin);
+}
+
+Result<log::MetaState> EngineRef::PinnedMeta(uint64_t pin) const {
+  MutexLock lock(&TheTable()->mutex);
+  const auto found = entry_->pins.find(pin);
+  if (found == entry_->pins.end()) return Status::Error(Code::kEvicted, "the pin was released");
+  return found->second;
+}
 
 Status EngineRef::Release() {
   EngineEntry* const entry = std::exchange(entry_, nullptr);

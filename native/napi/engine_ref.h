@@ -38,6 +38,10 @@ class EngineRef {
   engine::Engine* operator->() const { return get(); }
   uint64_t token() const;
   RingSink* ring() const;
+  // The meta state of each pin, so that any handle can make its flows. kEvicted: no such pin.
+  void KeepPinned(uint64_t pin, const log::MetaState& meta) const;
+  void ForgetPinned(uint64_t pin) const;
+  Result<log::MetaState> PinnedMeta(uint64_t pin) const;
   // Gives the reference up; waits if it was the last one, and returns how the engine closed.
   Status Release();
 

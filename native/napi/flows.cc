@@ -18,6 +18,7 @@ napi_value Pin(StoreHandle& store, const Args& args) {
   if (!pinned.ok()) return Throw(args.env, pinned.status());
   const engine::PinInfo& pin = pinned.value();
   store.pins.insert(pin.id);
+  store.ref().KeepPinned(pin.id, pin.meta);
   ObjectBuilder object(args.env);
   object.Big("id", pin.id).Set("clusterId", MakeId(args.env, pin.cluster.bytes));
   return object.Count("shards", pin.shards).Set("meta", MakeMeta(args.env, pin.meta)).Done();
@@ -33,7 +34,7 @@ napi_value CheckPin(StoreHandle& store, const Args& args) {
 napi_value ReleasePin(StoreHandle& store, const Args& args) {
   uint64_t pin = 0;
   if (!ReadBig(args.env, args[0], "the pin", &pin)) return nullptr;
-  if (store.pins.erase(pin) > 0) store.engine()->ReleasePin(pin);
+  if (store.pins.contains(pin)) store.DropPin(pin);
   return nullptr;
 }
 
@@ -151,77 +152,74 @@ napi_value CloseFlow(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// Requires: the pin's meta state was read from the engine by the caller's handle or another one;
-// the header needs its position, so it comes with the pin's shard source.
-Result<std::unique_ptr<snapshot::FlowWriter>> MakeWriter(engine::Engine* engine, uint64_t pin,
-                                                         uint32_t flow,
-                                                         snapshot::Compression compression,
-                                                         const log::MetaState& meta) {
-  Result<std::unique_ptr<snapshot::EntrySource>> source = engine->PinnedShard(pin, flow);
-  if (!source.ok()) return source.status();
-  const engine::Identity identity = engine->identity();
-  snapshot::FlowHeader header;
-  header.flow = flow;
-  header.flows = identity.shards;
-  header.compression = compression;
-  header.features = meta.features;
-  header.cluster = identity.cluster;
-  header.position = meta.position;
-  header.clock = meta.clock;
-  return std::make_unique<snapshot::FlowWriter>(header, std::move(source.value()));
-}
-
 struct FlowRequest {
   uint64_t pin = 0;
   uint32_t flow = 0;
   snapshot::Compression compression = snapshot::Compression::kNone;
-  log::MetaState meta;
 };
 
 bool ReadRequest(StoreHandle& store, const Args& args, FlowRequest* request) {
   if (!ReadBig(args.env, args[0], "the pin", &request->pin) || !args.Uint(1, &request->flow) ||
-      !ReadCompression(args.env, args[2], &request->compression) ||
-      !ReadMeta(args.env, args[3], &request->meta)) {
+      !ReadCompression(args.env, args[2], &request->compression)) {
     return false;
   }
   return request->flow < store.engine()->identity().shards || Refuse(args.env, "the flow");
 }
 
-// openFlow(pin, flow, compression, meta)
-napi_value OpenFlow(StoreHandle& store, const Args& args) {
-  FlowRequest request;
-  if (!ReadRequest(store, args, &request)) return nullptr;
-  Result<std::unique_ptr<snapshot::FlowWriter>> writer =
-      MakeWriter(store.engine(), request.pin, request.flow, request.compression, request.meta);
-  if (!writer.ok()) return Throw(args.env, writer.status());
-  auto flow = std::make_unique<Flow>(store.shared_from_this(), std::move(writer.value()));
+Result<std::unique_ptr<snapshot::FlowWriter>> MakeWriter(StoreHandle& store,
+                                                         const FlowRequest& request) {
+  Result<log::MetaState> meta = store.ref().PinnedMeta(request.pin);
+  if (!meta.ok()) return meta.status();
+  Result<std::unique_ptr<snapshot::EntrySource>> source =
+      store.engine()->PinnedShard(request.pin, request.flow);
+  if (!source.ok()) return source.status();
+  const engine::Identity identity = store.engine()->identity();
+  snapshot::FlowHeader header;
+  header.flow = request.flow;
+  header.flows = identity.shards;
+  header.compression = request.compression;
+  header.features = meta.value().features;
+  header.cluster = identity.cluster;
+  header.position = meta.value().position;
+  header.clock = meta.value().clock;
+  return std::make_unique<snapshot::FlowWriter>(header, std::move(source.value()));
+}
+
+// Hands `flow` to a new object of JavaScript.
+napi_value Wrap(napi_env env, napi_ref class_ref, const napi_type_tag& tag,
+                std::unique_ptr<Flow> flow) {
   const napi_value instance =
-      NewInstance(args.env, DataOf(args.env)->flow_class, kFlowTag, flow.get(),
+      NewInstance(env, class_ref, tag, flow.get(),
                   [](napi_env, void* object, void*) { delete static_cast<Flow*>(object); });
   if (instance != nullptr) static_cast<void>(flow.release());
   return instance;
 }
 
-// openFlowFile(pin, flow, compression, meta, path)
+// openFlow(pin, flow, compression)
+napi_value OpenFlow(StoreHandle& store, const Args& args) {
+  FlowRequest request;
+  if (!ReadRequest(store, args, &request)) return nullptr;
+  Result<std::unique_ptr<snapshot::FlowWriter>> writer = MakeWriter(store, request);
+  if (!writer.ok()) return Throw(args.env, writer.status());
+  return Wrap(args.env, DataOf(args.env)->flow_class, kFlowTag,
+              std::make_unique<Flow>(store.shared_from_this(), std::move(writer.value())));
+}
+
+// openFlowFile(pin, flow, compression, path)
 napi_value OpenFlowFile(StoreHandle& store, const Args& args) {
   FlowRequest request;
   std::string path;
-  if (!ReadRequest(store, args, &request) || !ReadText(args.env, args[4], "the path", &path)) {
+  if (!ReadRequest(store, args, &request) || !ReadText(args.env, args[3], "the path", &path)) {
     return nullptr;
   }
-  Result<std::unique_ptr<snapshot::FlowWriter>> writer =
-      MakeWriter(store.engine(), request.pin, request.flow, request.compression, request.meta);
+  Result<std::unique_ptr<snapshot::FlowWriter>> writer = MakeWriter(store, request);
   if (!writer.ok()) return Throw(args.env, writer.status());
   Result<std::unique_ptr<io::File>> file =
       io::PosixFileSystem()->Open(path, io::OpenMode::kCreateNew);
   if (!file.ok()) return Throw(args.env, file.status());
-  std::unique_ptr<Flow> flow = std::make_unique<FlowFile>(
-      store.shared_from_this(), std::move(writer.value()), std::move(file.value()));
-  const napi_value instance =
-      NewInstance(args.env, DataOf(args.env)->flow_file_class, kFlowFileTag, flow.get(),
-                  [](napi_env, void* object, void*) { delete static_cast<Flow*>(object); });
-  if (instance != nullptr) static_cast<void>(flow.release());
-  return instance;
+  return Wrap(args.env, DataOf(args.env)->flow_file_class, kFlowFileTag,
+              std::make_unique<FlowFile>(store.shared_from_this(), std::move(writer.value()),
+                                         std::move(file.value())));
 }
 
 }  // namespace

@@ -99,8 +99,7 @@ void StoreHandle::Detach() {
   DropRing();
   engine_->RemoveClient(client_);
   client_ = nullptr;
-  for (const uint64_t pin : pins) engine_->ReleasePin(pin);
-  pins.clear();
+  while (!pins.empty()) DropPin(*pins.begin());
   for (const auto& [number, view] : views_) engine_->ReleaseView(view);
   views_.clear();
   for (const log::HoldId hold : holds) engine_->ReleaseHold(hold);
@@ -138,6 +137,12 @@ void StoreHandle::DropView(uint32_t number) {
   if (found == views_.end()) return;
   engine_->ReleaseView(found->second);
   views_.erase(found);
+}
+
+void StoreHandle::DropPin(uint64_t pin) {
+  engine_.ForgetPinned(pin);
+  engine_->ReleasePin(pin);
+  pins.erase(pin);
 }
 
 Result<engine::ViewId> StoreHandle::ViewOf(uint32_t number) const {

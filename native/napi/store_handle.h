@@ -51,6 +51,7 @@ class StoreHandle : public std::enable_shared_from_this<StoreHandle> {
   // Views by small numbers, so that JavaScript never holds an id of the engine's.
   uint32_t AddView(engine::ViewId view);
   void DropView(uint32_t number);
+  void DropPin(uint64_t pin);
   // 0 is the newest state.
   Result<std::unique_ptr<engine::ReadScope>> Scope(uint32_t view) const;
   Result<engine::ViewId> ViewOf(uint32_t number) const;

@@ -145,6 +145,7 @@ napi_value State(StoreHandle& store, const Args& args) {
   object.Text("ownEpoch", ToText(engine->own_epoch()));
   object.Count("highestTerm", engine->highest_term()).Big("generation", progress.generation);
   object.Bool("acknowledging", progress.acknowledging).Bool("noSpace", progress.no_space);
+  object.Count("durability", static_cast<uint64_t>(engine->options().durability));
   object.Set("stop", progress.stop_status.ok() ? MakeNull(args.env)
                                                : MakeError(args.env, progress.stop_status));
   return object.Done();

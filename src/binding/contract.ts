@@ -97,6 +97,8 @@ export interface NativeState {
   /** Why nothing is acknowledged any more (poisoned, fenced, closing). */
   readonly stop: Error | null;
   readonly noSpace: boolean;
+  /** Of the store, whoever opened it first. */
+  readonly durability: number;
 }
 
 export interface NativeTailCut {
@@ -350,15 +352,9 @@ export interface NativeStore {
   /** Throws EVICTED when the pin was given up. */
   checkPin(pin: bigint): void;
   releasePin(pin: bigint): void;
-  /** `meta` is the pin's; the pin may be another handle's of the same store. */
-  openFlow(pin: bigint, flow: number, compression: CompressionName, meta: NativeMetaState): NativeFlow;
-  openFlowFile(
-    pin: bigint,
-    flow: number,
-    compression: CompressionName,
-    meta: NativeMetaState,
-    path: string,
-  ): NativeFlowFile;
+  /** The pin may be another handle's of the same store. */
+  openFlow(pin: bigint, flow: number, compression: CompressionName): NativeFlow;
+  openFlowFile(pin: bigint, flow: number, compression: CompressionName, path: string): NativeFlowFile;
 
   // -- history and log --
   /** At most up to the shipping end; EVICTED, POSITION_UNAVAILABLE. Reads the disk (page cache). */

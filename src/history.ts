@@ -1,0 +1,57 @@
+/**
+ * Does a position lie in this node's history? Answered from the log where it still has the record, else from the epoch
+ * list. The thread that opened the store.
+ */
+import type { NativeMetaState, NativeStore } from './binding/contract.js';
+import { createError, GaplessError } from './errors.js';
+import { compareEpochs, isEmptyPosition, type Position, positionsEqual } from './position.js';
+import type { Progress } from './progress.js';
+
+/** `ahead`: nobody can say yet. */
+export type Standing = 'in_history' | 'not_in_history' | 'ahead';
+
+export function standingOf(store: NativeStore, progress: Progress, position: Position): Standing {
+  if (isEmptyPosition(position)) return 'in_history';
+  progress.refresh();
+  const visible = progress.visible;
+  if (positionsEqual(position, visible)) return 'in_history';
+  if (position.offset > visible.offset) {
+    return compareEpochs(position.epoch, visible.epoch) < 0 ? 'not_in_history' : 'ahead';
+  }
+  if (position.offset === visible.offset) return 'not_in_history';
+  try {
+    return positionsEqual(store.positionAt(position.offset), position) ? 'in_history' : 'not_in_history';
+  } catch (error) {
+    if (!(error instanceof GaplessError)) throw error;
+    if (error.code === 'EVICTED') return standingByEpochs(store.meta(), position);
+    if (error.code === 'NOT_A_RECORD_END' || error.code === 'POSITION_UNAVAILABLE') return 'not_in_history';
+    throw error;
+  }
+}
+
+/** Throws POSITION_NOT_IN_HISTORY. */
+export function requireInHistory(store: NativeStore, progress: Progress, position: Position): void {
+  if (standingOf(store, progress, position) !== 'not_in_history') return;
+  const common = commonPosition(store.meta(), position);
+  throw createError('POSITION_NOT_IN_HISTORY', `${position} is not in the history of this node`, {
+    details: { position, common },
+  });
+}
+
+/** The highest position that both histories may share, by the epoch list. */
+function commonPosition(meta: NativeMetaState, position: Position): Position | null {
+  const later = meta.epochs.find(({ epoch }) => compareEpochs(epoch, position.epoch) > 0);
+  if (later !== undefined) return later.before;
+  const own = meta.epochs.find(({ epoch }) => epoch === position.epoch);
+  return own?.before ?? null;
+}
+
+/** The log does not reach there any more: the range of the epoch is all that is left to compare. */
+function standingByEpochs(meta: NativeMetaState, position: Position): Standing {
+  const index = meta.epochs.findIndex(({ epoch }) => epoch === position.epoch);
+  const entry = meta.epochs[index];
+  if (entry === undefined) return 'not_in_history';
+  const next = meta.epochs[index + 1];
+  const isInside = position.offset > entry.before.offset && position.seq > entry.before.seq;
+  return isInside && (next === undefined || position.offset <= next.before.offset) ? 'in_history' : 'not_in_history';
+}

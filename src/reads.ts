@@ -1,0 +1,107 @@
+/**
+ * Point reads at one state: the newest one of a handle (view 0), or a view's. Native code copies the value into a slab
+ * of the handle; what does not fit is asked for again with room enough, as another writer may have changed it meanwhile.
+ */
+import type { NativeStore } from './binding/contract.js';
+import { toKey } from './bounds.js';
+import { createVersion, type Version } from './position.js';
+import { type Bytes, type KeyScratch, sharedBuffer, type ValueSlab } from './scratch.js';
+
+export interface Entry {
+  readonly value: Buffer;
+  /** Of the last write of the key. */
+  readonly version: Version;
+}
+
+const missing = -1;
+/** Values of getMany up to this share one buffer. */
+const manyBytesFirst = 16 * 1024;
+
+export class Reads {
+  readonly #store: NativeStore;
+  readonly #view: number;
+  readonly #scratch: KeyScratch;
+  readonly #slab: ValueSlab;
+  readonly #versionWords = new BigUint64Array(2);
+
+  constructor(store: NativeStore, view: number, scratch: KeyScratch, slab: ValueSlab) {
+    this.#store = store;
+    this.#view = view;
+    this.#scratch = scratch;
+    this.#slab = slab;
+  }
+
+  get(key: Bytes): Buffer | undefined {
+    const keyBytes = this.#scratch.write(key);
+    const { memory, at } = this.#slab;
+    const size = this.#store.get(this.#view, this.#scratch.bytes, keyBytes, memory, at);
+    if (size >= 0) return this.#slab.take(size);
+    return size === missing ? undefined : this.#getLarge(keyBytes, -size - 2, undefined);
+  }
+
+  getEntry(key: Bytes): Entry | undefined {
+    const keyBytes = this.#scratch.write(key);
+    const words = this.#versionWords;
+    const { memory, at } = this.#slab;
+    const size = this.#store.get(this.#view, this.#scratch.bytes, keyBytes, memory, at, words);
+    if (size === missing) return undefined;
+    const value = size >= 0 ? this.#slab.take(size) : this.#getLarge(keyBytes, -size - 2, words);
+    if (value === undefined) return undefined;
+    const epoch = words[1] ?? 0n;
+    return { value, version: createVersion(`${epoch & 0xffff_ffffn}.${epoch >> 32n}`, words[0] ?? 0n) };
+  }
+
+  has(key: Bytes): boolean {
+    return this.#store.has(this.#view, this.#scratch.bytes, this.#scratch.write(key));
+  }
+
+  getMany(keys: readonly Bytes[]): (Buffer | undefined)[] {
+    if (!Array.isArray(keys)) throw new TypeError('getMany takes an array of keys');
+    const packed = packKeys(keys);
+    const lengths = new Int32Array(keys.length);
+    let into = sharedBuffer(manyBytesFirst);
+    for (;;) {
+      const needed = this.#store.getMany(this.#view, packed, keys.length, into, lengths);
+      if (needed <= into.length) break;
+      into = sharedBuffer(needed);
+    }
+    let at = 0;
+    return Array.from(lengths, (length) => {
+      if (length === missing) return undefined;
+      at += length;
+      return into.subarray(at - length, at);
+    });
+  }
+
+  /** The key still stands in the scratch buffer. */
+  #getLarge(keyBytes: number, size: number, words: BigUint64Array | undefined): Buffer | undefined {
+    let needed = size;
+    for (;;) {
+      if (this.#slab.refill(needed)) {
+        const { memory, at } = this.#slab;
+        const got = this.#store.get(this.#view, this.#scratch.bytes, keyBytes, memory, at, words);
+        if (got >= 0) return this.#slab.take(got);
+        if (got === missing) return undefined;
+        needed = -got - 2;
+        continue;
+      }
+      const own = Buffer.allocUnsafeSlow(needed);
+      const got = this.#store.get(this.#view, this.#scratch.bytes, keyBytes, own, 0, words);
+      if (got >= 0) return own.subarray(0, got);
+      if (got === missing) return undefined;
+      needed = -got - 2;
+    }
+  }
+}
+
+/** {u32 length, bytes} for each key. */
+function packKeys(keys: readonly Bytes[]): Buffer {
+  const parts: Buffer[] = [];
+  for (const key of keys) {
+    const bytes = toKey(key);
+    const length = Buffer.allocUnsafe(4);
+    length.writeUInt32LE(bytes.length);
+    parts.push(length, bytes);
+  }
+  return Buffer.concat(parts);
+}
