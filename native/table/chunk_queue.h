@@ -25,6 +25,7 @@ class ChunkQueue {
   bool empty() const { return size_ == 0; }
   // Requires: not empty.
   const T& front() const { return first_->items[head_]; }
+  T& front() { return first_->items[head_]; }
 
   void Push(const T& item) {
     if (last_ == nullptr || tail_ == kChunk) AddChunk();

@@ -1,8 +1,8 @@
 // The keys of one shard in order: a B+ tree whose pages never change once they are linked.
 //
 // One writer. To change a page it makes a new one and swings the child pointer of the parent (or
-// the root) to it with a release store; the old page is retired. Two things change in place: a child
-// pointer of an inner page, and the count of a leaf to which a greater key is appended behind all
+// the root) to it with a release store; the old page is retired. Two things change in place: a
+// child pointer of an inner page, and the count of a leaf to which a greater key is appended behind all
 // that readers look at. A reader therefore needs no lock, no retry and no validation: a cursor may
 // stand on old pages, which hold everything that was visible when it came. Separators of an inner
 // page are fixed, so each step to a neighbour covers exactly the next stretch of keys.

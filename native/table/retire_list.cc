@@ -5,7 +5,7 @@ namespace gapless::table {
 namespace {
 
 // In one call: behind a long reader there may be many, and the writer must not stall.
-constexpr int kBatchesPerReclaim = 8;
+constexpr int kItemsPerReclaim = 4096;
 
 }  // namespace
 
@@ -33,12 +33,13 @@ void RetireList::Seal() {
   open_count_ = 0;
 }
 
-void RetireList::Reclaim(uint64_t oldest_era) {
-  for (int batches = 0; batches < kBatchesPerReclaim; batches++) {
-    if (batches_.empty() || batches_.front().era >= oldest_era) return;
-    const Batch batch = batches_.Pop();
-    for (uint64_t i = 0; i < batch.count; i++) Release(items_.Pop());
+bool RetireList::Reclaim(uint64_t oldest_era) {
+  for (int items = 0; items < kItemsPerReclaim; items++) {
+    if (batches_.empty() || batches_.front().era >= oldest_era) return false;
+    Release(items_.Pop());
+    if (--batches_.front().count == 0) batches_.Pop();
   }
+  return true;
 }
 
 void RetireList::Release(const Item& item) {

@@ -21,8 +21,8 @@ class RetireList {
   void Retire(void* memory, size_t size);
   void RetireRanges(const RangeSet* ranges);
   void Seal();
-  // A bounded amount of it.
-  void Reclaim(uint64_t oldest_era);
+  // A bounded amount of it; returns whether more could be given back.
+  bool Reclaim(uint64_t oldest_era);
   bool empty() const { return items_.empty(); }
 
  private:

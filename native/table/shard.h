@@ -74,7 +74,7 @@ class Shard {
   bool PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
 
   void Upkeep();
-  void Refresh();
+  bool Refresh();
   bool PruneOne();
   void PruneQueued(Node* node, uint32_t queue);
   void PruneNode(Node* node);

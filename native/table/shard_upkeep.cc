@@ -17,27 +17,28 @@ constexpr size_t kPrefetchDistance = 4;
 }  // namespace
 
 void Shard::Upkeep() {
-  if (++writes_ % kRefreshEvery == 0) Refresh();
+  if (++writes_ % kRefreshEvery == 0) (void)Refresh();
   for (uint32_t i = 0; i < kPrunesPerWrite && PruneOne(); i++) {
   }
   if (writes_ % kSweepEvery == 0 && SweepDue()) SweepStep(kSweepNodes);
 }
 
-void Shard::Refresh() {
+// Returns whether more memory could be given back at once.
+bool Shard::Refresh() {
   retired_.Seal();  // before the scan, which must come behind the tag
   const ReadGate::Limits limits = gate_->Scan();
   floor_ = std::max(floor_, limits.floor);
   if (gate_->CopyViews(&views_version_, &views_)) pinned_due_ = pinned_.size();
-  retired_.Reclaim(limits.oldest_era);
+  return retired_.Reclaim(limits.oldest_era);
 }
 
 bool Shard::Purge(uint32_t steps) {
-  Refresh();
+  (void)Refresh();
   for (uint32_t i = 0; i < steps && PruneOne(); i++) {
   }
   if (SweepDue()) SweepStep(steps);
-  Refresh();
-  return SweepDue() || pinned_due_ > 0 ||
+  const bool more_memory = Refresh();
+  return more_memory || SweepDue() || pinned_due_ > 0 ||
          (!prune_.empty() && prune_.front().ready_seq <= floor_);
 }
 
