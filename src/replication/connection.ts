@@ -91,6 +91,7 @@ export class Connection {
   #held = 0;
   #isDelivering = false;
   #heardAt: number;
+  #heardCount = 0;
   #saidAt: number;
   #heartbeatMs: number;
   #timer: CancelTimer;
@@ -150,6 +151,17 @@ export class Connection {
     this.#saidAt = this.#options.clock.monotonic();
   }
 
+  /** Asks the peer for a sign of life; true if anything comes within `ms`. */
+  isAlive(ms: number): Promise<boolean> {
+    if (this.#phase !== 'frames') return Promise.resolve(false);
+    const { clock } = this.#options;
+    const before = this.#heardCount;
+    this.send({ type: 'PING', time: this.#now(), echo: null });
+    return new Promise((resolve) => {
+      clock.after(ms, () => resolve(this.#phase === 'frames' && this.#heardCount > before));
+    });
+  }
+
   /** No frame is delivered, and soon none is read, until as many calls of `release`. */
   hold(): void {
     if (this.#held++ === 0) this.#channel.pause();
@@ -201,6 +213,7 @@ export class Connection {
   #receive(bytes: Uint8Array): void {
     if (this.#phase === 'closing' || this.#phase === 'closed') return;
     this.#heardAt = this.#options.clock.monotonic();
+    this.#heardCount++;
     if (this.#decoder !== undefined) {
       this.#decoder.push(bytes);
       this.#deliver();

@@ -317,6 +317,8 @@ export interface Replication {
   status(): ReplicationStatus;
   /** Resolves once `replicas` (default 1) replicas hold the position at the level (default durable). IN_DOUBT. */
   waitFor(position: Position, options?: ReplicaWaitOptions): Promise<void>;
+  /** The same for a position that this node has just committed: without asking the log about it. */
+  waitForReplicas(position: Position, options?: ReplicaWaitOptions): Promise<void>;
   /** On a replica: shakes hands again, with `full` asking for a full sync; resolves with the decision. */
   resync(options?: {
     readonly full?: boolean | undefined;

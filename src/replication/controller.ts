@@ -1,0 +1,342 @@
+/**
+ * `db.replication` of one node: roles, terms, and the one primary and one replica side that share them. Everything of
+ * replication runs on the thread that made this object; flows and bulk applying run in worker threads.
+ *
+ * Fencing: a higher term is durable here before anything that came with it is acted on (`#seeTerm`), and whatever this
+ * node says carries its own epoch.
+ */
+import { createError } from '../errors.js';
+import { formatEpoch, type Position, parseEpoch } from '../position.js';
+import type { Purpose, Side } from '../wire/frames.js';
+import type { Reason, Tier } from '../wire/names.js';
+import { Connection, type ConnectionHandler } from './connection.js';
+import { NodeProgress } from './node-progress.js';
+import type {
+  DemoteOptions,
+  FollowOptions,
+  HostPort,
+  ListenOptions,
+  PromoteOptions,
+  Replication,
+  ReplicationPorts,
+  ReplicationStatus,
+  ReplicaWaitOptions,
+} from './ports.js';
+import { Primary } from './primary.js';
+import { Replica } from './replica.js';
+import { ResyncTally } from './resync-tally.js';
+import type { Channel } from './transport.js';
+
+export class ReplicationController implements Replication {
+  readonly #ports: ReplicationPorts;
+  readonly #progress: NodeProgress;
+  readonly #tally = new ResyncTally();
+  readonly #primary: Primary;
+  #replica: Replica | undefined;
+  #highestTerm: number;
+  #visibleEpoch: string;
+  #wasFenced: boolean;
+  #fencedCount = 0;
+  #isClosed = false;
+  /** Role changes, one after the other. */
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(ports: ReplicationPorts) {
+    this.#ports = ports;
+    this.#progress = new NodeProgress(ports.store);
+    this.#highestTerm = ports.store.state().highestTerm;
+    this.#visibleEpoch = this.#progress.visible.epoch;
+    this.#wasFenced = this.#progress.isFenced;
+    this.#primary = new Primary(ports, this.#progress, this.#tally, (channel, handler) =>
+      this.#connect(channel, handler, 'primary', 'control'),
+    );
+  }
+
+  listen(options: ListenOptions): Promise<HostPort> {
+    this.#requireOpen();
+    if (this.#ports.options.secret === undefined && options.insecure !== true && !isLoopback(options.host)) {
+      throw new TypeError(`listening on ${options.host} needs a secret: replication.secret, or insecure: true`);
+    }
+    this.#progress.refresh();
+    return this.#primary.listen({ host: options.host, port: options.port });
+  }
+
+  async follow(options: FollowOptions): Promise<void> {
+    this.#requireOpen();
+    await this.#oneAfterTheOther(async () => {
+      await this.#leave(createError('ABORTED', 'this node follows another one now'));
+      this.#progress.refresh();
+      if (this.#progress.isPrimary) await this.#becomeReplica();
+      this.#followNow(options);
+    });
+  }
+
+  async promote(
+    options: PromoteOptions = {},
+  ): Promise<{ readonly role: 'primary'; readonly epoch: string; readonly position: Position }> {
+    this.#requireOpen();
+    return this.#oneAfterTheOther(async () => {
+      this.#progress.refresh();
+      if (options.force !== true) this.#requirePromotable();
+      const replica = this.#replica;
+      // The stream must not go on beside a new epoch; the primary hears of that with our last word.
+      await replica?.quiesce();
+      let position: Position;
+      try {
+        position = await this.#ports.store.promote(options.epoch ?? 0);
+      } catch (error) {
+        if (replica !== undefined) this.#followAgain(replica);
+        throw error;
+      }
+      this.#progress.refresh();
+      this.#highestTerm = this.#ports.store.state().highestTerm;
+      replica?.stop(createError('FENCED', 'this node was promoted: a new term began'), 'fenced');
+      this.#replica = undefined;
+      const epoch = this.#progress.ownEpoch;
+      this.#ports.emit({ event: 'role', role: 'primary', epoch, cause: 'promote' });
+      this.#primary.slots.adoptNamed();
+      this.progressed();
+      return { role: 'primary' as const, epoch, position };
+    });
+  }
+
+  async demote(options: DemoteOptions = {}): Promise<{ readonly role: 'replica'; readonly position: Position }> {
+    this.#requireOpen();
+    return this.#oneAfterTheOther(async () => {
+      await this.#becomeReplica();
+      if (options.follow !== undefined) {
+        await this.#leave(createError('ABORTED', 'this node follows another one now'));
+        this.#followNow(options.follow);
+      }
+      return { role: 'replica' as const, position: this.#progress.visible };
+    });
+  }
+
+  status(): ReplicationStatus {
+    this.#progress.refresh();
+    const replica = this.#replica;
+    const link = replica?.status() ?? null;
+    return {
+      state: this.#state(),
+      reason: this.#progress.isFenced ? 'fenced' : (replica?.needsOperator ?? null),
+      listen: this.#primary.address,
+      follow: replica?.address ?? null,
+      commit: this.#primary.commitPosition,
+      promised: replica?.promised ?? this.#primary.promised,
+      undoFloor: this.#primary.undoFloor,
+      replicas: this.#primary.sessions.map((session) => session.status()),
+      link,
+      resync: this.#tally.counts(),
+      counters: this.#tally.counters(this.#fencedCount, this.#primary.refused),
+    };
+  }
+
+  async waitFor(position: Position, options: ReplicaWaitOptions = {}): Promise<void> {
+    this.#requireOpen();
+    this.#progress.refresh();
+    if (position.offset <= this.#progress.visibleOffset) {
+      const ours = this.#ports.store.positionAt(position.offset);
+      if (ours.chain !== position.chain) {
+        throw createError('POSITION_NOT_IN_HISTORY', `${position} is not in this node's history`);
+      }
+    }
+    await this.waitForReplicas(position, options);
+  }
+
+  waitForReplicas(position: Position, options: ReplicaWaitOptions = {}): Promise<void> {
+    this.#requireOpen();
+    const { replicas = 1, level = 'durable', timeoutMs = this.#ports.options.ackTimeoutMs, signal } = options;
+    if (!Number.isInteger(replicas) || replicas < 1) throw new RangeError(`replicas must be at least 1: ${replicas}`);
+    if (this.#progress.isFenced) {
+      return Promise.reject(createError('FENCED', 'a higher term was seen', { details: { position } }));
+    }
+    return this.#primary.waitFor(position, replicas, level, timeoutMs, signal);
+  }
+
+  async resync(
+    options: { readonly full?: boolean | undefined } = {},
+  ): Promise<{ readonly tier: Tier; readonly reason: Reason | null }> {
+    this.#requireOpen();
+    const replica = this.#replica;
+    if (replica === undefined) throw createError('NOT_READY', 'this node follows no primary');
+    return replica.resync(options.full === true);
+  }
+
+  async removeReplica(nodeId: string): Promise<boolean> {
+    this.#requireOpen();
+    const session = this.#primary.sessions.find((each) => each.nodeId === nodeId);
+    session?.stop(null, createError('ABORTED', 'the replica was removed'), 60_000);
+    return this.#primary.slots.remove(nodeId);
+  }
+
+  progressed(): void {
+    if (this.#isClosed) return;
+    this.#progress.refresh();
+    this.#replica?.progressed();
+    this.#primary.progressed();
+    this.#tellEpoch();
+    if (this.#progress.isFenced !== this.#wasFenced) this.#fenceChanged('');
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#changing.catch(() => undefined);
+    const closed = createError('CLOSED', 'the node closes');
+    await this.#replica?.quiesce();
+    this.#replica?.stop(closed);
+    this.#replica = undefined;
+    await this.#primary.close();
+    await this.#ports.tasks.close();
+  }
+
+  // -- roles --
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw createError('CLOSED', 'the database is closed');
+  }
+
+  #oneAfterTheOther<T>(change: () => Promise<T>): Promise<T> {
+    const next = this.#changing.then(
+      () => change(),
+      () => change(),
+    );
+    this.#changing = next.catch(() => undefined);
+    return next;
+  }
+
+  #requirePromotable(): void {
+    const replica = this.#replica;
+    if (!this.#progress.isPrimary && !this.#progress.isComplete) {
+      throw createError('NOT_READY', 'this node has no complete state yet; force: true promotes it all the same');
+    }
+    if (replica === undefined) return;
+    if (replica.isSyncing) {
+      throw createError('NOT_READY', 'this node is in a full sync; force: true promotes its old state');
+    }
+    const { promised } = replica;
+    if (replica.queue.received.offset < promised.offset) {
+      const message = `callers were told that replicas hold ${promised}; this node has ${replica.queue.received}`;
+      throw createError('BEHIND_PROMISED', message, { details: { position: replica.queue.received, promised } });
+    }
+  }
+
+  async #becomeReplica(): Promise<void> {
+    this.#progress.refresh();
+    if (!this.#progress.isPrimary) return;
+    await this.#ports.store.demote();
+    this.#progress.refresh();
+    const epoch = this.#progress.visible.epoch;
+    this.#ports.emit({ event: 'role', role: 'replica', epoch, cause: 'demote' });
+    this.#wasFenced = this.#progress.isFenced;
+    this.#primary.rejectWaiters((position) =>
+      createError('IN_DOUBT', 'this node is no longer the primary', { details: { position } }),
+    );
+    this.#primary.dropSessions(createError('NOT_READY', 'this node became a replica'));
+  }
+
+  #followNow(options: FollowOptions): void {
+    this.#replica = new Replica(
+      this.#ports,
+      this.#progress,
+      this.#tally,
+      options,
+      () => this.#highestTerm,
+      (channel, handler, purpose) => this.#connect(channel, handler, 'replica', purpose),
+    );
+    this.#replica.start();
+  }
+
+  /** A promotion that failed changes nothing: the node goes on following. */
+  #followAgain(replica: Replica): void {
+    const { host, port } = replica.target;
+    replica.stop(createError('ABORTED', 'the link begins anew'));
+    this.#progress.refresh();
+    this.#followNow({ host, port });
+  }
+
+  async #leave(word: Error): Promise<void> {
+    const replica = this.#replica;
+    if (replica === undefined) return;
+    await replica.quiesce();
+    replica.stop(word);
+    this.#replica = undefined;
+  }
+
+  #state(): ReplicationStatus['state'] {
+    if (this.#progress.isFenced) return 'fenced';
+    const replica = this.#replica;
+    if (this.#progress.isPrimary) return 'serving';
+    if (replica?.needsOperator !== undefined) return 'needs_operator';
+    if (!this.#progress.isComplete) return 'joining';
+    if (replica?.isSyncing === true) return 'syncing';
+    return replica?.state === 'catching_up' ? 'catching_up' : 'serving';
+  }
+
+  // -- terms --
+
+  /** This node's current epoch, as every frame carries it. */
+  #epoch(): string {
+    if (this.#progress.isPrimary) return this.#progress.ownEpoch;
+    const { epoch } = this.#progress.visible;
+    return parseEpoch(epoch).term === this.#highestTerm ? epoch : formatEpoch(this.#highestTerm, 0);
+  }
+
+  async #seeTerm(term: number, by: string): Promise<void> {
+    await this.#ports.store.seeTerm(term);
+    if (term > this.#highestTerm) this.#highestTerm = term;
+    this.#progress.refresh();
+    if (this.#progress.isFenced !== this.#wasFenced) this.#fenceChanged(by);
+  }
+
+  #fenceChanged(by: string): void {
+    this.#wasFenced = this.#progress.isFenced;
+    if (!this.#wasFenced) return;
+    this.#fencedCount++;
+    this.#highestTerm = Math.max(this.#highestTerm, this.#ports.store.state().highestTerm);
+    const seen = formatEpoch(this.#highestTerm, 0);
+    this.#ports.emit({ event: 'fenced', epoch: this.#progress.ownEpoch, seen, by });
+    this.#primary.rejectWaiters((position) =>
+      createError('FENCED', 'a higher term was seen', { details: { position } }),
+    );
+  }
+
+  #tellEpoch(): void {
+    const { epoch } = this.#progress.visible;
+    if (epoch === this.#visibleEpoch) return;
+    this.#visibleEpoch = epoch;
+    const begun = this.#ports.store.meta().epochs.find((entry) => entry.epoch === epoch);
+    this.#highestTerm = Math.max(this.#highestTerm, parseEpoch(epoch).term);
+    if (begun === undefined) return;
+    const { before: position, cause, nodeId } = begun;
+    this.#ports.emit({ event: 'epoch', epoch, position, cause, nodeId });
+  }
+
+  #connect(channel: Channel, handler: ConnectionHandler, side: Side, purpose: Purpose): Connection {
+    const { store, options, clock, random, tools } = this.#ports;
+    const { nodeId, clusterId } = store.identity();
+    return new Connection(
+      channel,
+      {
+        side,
+        purpose,
+        nodeId,
+        clusterId,
+        secret: options.secret,
+        clock,
+        random,
+        checksum: (crc, bytes) => tools.crc32c(bytes, crc),
+        heartbeatMs: options.heartbeatMs,
+        timeoutMs: options.timeoutMs,
+        epoch: () => this.#epoch(),
+        highestTerm: () => this.#highestTerm,
+        seeTerm: (term, by) => this.#seeTerm(term, by),
+      },
+      handler,
+    );
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+}

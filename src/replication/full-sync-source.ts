@@ -1,0 +1,253 @@
+/**
+ * The primary's side of one full sync: a pinned state, its flows on data connections, the word that the log is durable
+ * up to it. The log behind the position travels on the session's control connection. On the controller's thread; flow
+ * bytes come from worker threads and are only passed on here.
+ *
+ * Memory: a connection never has more than `creditMax` bytes between worker and socket. The pin goes in every ending.
+ */
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { NativePin } from '../binding/contract.js';
+import { createError, GaplessError, isErrorCode } from '../errors.js';
+import type { Position } from '../position.js';
+import { protocolError } from '../wire/fields.js';
+import type { Frame, FrameOf } from '../wire/frames.js';
+import type { FullReason } from '../wire/names.js';
+import type { FlowCredit, FlowMessage } from '../workers/replication-tasks.js';
+import type { Connection, ConnectionHandler } from './connection.js';
+import { Pacer } from './pacer.js';
+import type { ReplicationPorts } from './ports.js';
+
+/** Unsent bytes that a peer can make us keep for one connection, whatever credit it gives. */
+const creditMax = 16 * 1024 * 1024;
+const syncRoundMs = 10_000;
+
+export class FullSyncSource {
+  readonly syncId: string;
+  readonly reason: FullReason;
+  readonly #ports: ReplicationPorts;
+  readonly #pin: NativePin;
+  readonly #pacer: Pacer;
+  readonly #servers = new Set<FlowServer>();
+  #isOver = false;
+
+  /** Takes the pin. Throws POISONED. */
+  constructor(ports: ReplicationPorts, nodeId: string, reason: FullReason) {
+    this.#ports = ports;
+    this.reason = reason;
+    this.syncId = Buffer.from(ports.random.bytes(16)).toString('hex');
+    this.#pin = ports.store.pin(`sync-${nodeId}`);
+    this.#pacer = new Pacer(ports.clock, ports.options.syncRateBytes);
+  }
+
+  /** The state that is sent; the log goes on behind it. */
+  get position(): Position {
+    return this.#pin.meta.position;
+  }
+  get flows(): number {
+    return this.#pin.shards;
+  }
+
+  announcement(): FrameOf<'SNAPSHOT_BEGIN'> {
+    const { store, tools, options } = this.#ports;
+    const { keysEstimate, memtableBytes } = store.storeStats();
+    return {
+      type: 'SNAPSHOT_BEGIN',
+      syncId: this.syncId,
+      reason: this.reason,
+      position: this.position,
+      flows: this.flows,
+      compression: options.compression,
+      estimatedBytes: BigInt(memtableBytes),
+      estimatedEntries: BigInt(keysEstimate),
+      resumed: false,
+      metaState: tools.encodeMetaState(this.#pin.meta),
+    };
+  }
+
+  /** Resolves once the log is durable up to the position (log first); rejects when it never will be. */
+  async logDurable(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#ports.store.syncTo(this.position.offset, syncRoundMs);
+        return;
+      } catch (error) {
+        if (this.#isOver || !(error instanceof GaplessError) || error.code !== 'TIMEOUT') throw error;
+      }
+    }
+  }
+
+  /** Throws EVICTED once the pinned state was given up. */
+  check(): void {
+    this.#ports.store.checkPin(this.#pin.id);
+  }
+
+  /** Serves a data connection that joined; `gone` is called when it is closed. */
+  serve(connection: Connection, gone: () => void): void {
+    const server = new FlowServer(connection, this, gone);
+    this.#servers.add(server);
+    connection.handOver(server);
+  }
+
+  /** Idempotent. */
+  end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#pacer.close();
+    for (const server of this.#servers) server.stop();
+    this.#servers.clear();
+    this.#ports.store.releasePin(this.#pin.id);
+  }
+
+  /** Starts a flow in a worker thread and returns the port it speaks through. */
+  begin(request: FrameOf<'FLOW_REQUEST'>, by: FlowServer): MessagePort {
+    const { flow, offset } = request;
+    if (request.syncId !== this.syncId || flow >= this.flows) throw protocolError('flow', `there is no flow ${flow}`);
+    if (offset !== 0n) {
+      throw createError('POSITION_UNAVAILABLE', `flow ${flow} can only be had from its beginning`);
+    }
+    // Whoever asks last gets the flow.
+    for (const server of this.#servers) if (server !== by && server.flow === flow) server.stop();
+    const { port1, port2 } = new MessageChannel();
+    const { store, tasks, options } = this.#ports;
+    const task = { store: store.token, pin: this.#pin.id, flow, compression: options.compression, credit: 0 };
+    tasks.streamFlow({ ...task, port: port2 }).catch((error: unknown) => by.failed(error));
+    return port1;
+  }
+
+  pace(bytes: number, grant: () => void): void {
+    if (!this.#isOver) this.#pacer.pace(bytes, grant);
+  }
+
+  left(server: FlowServer): void {
+    this.#servers.delete(server);
+  }
+}
+
+/** One data connection: at most one flow at a time. */
+class FlowServer implements ConnectionHandler {
+  readonly #connection: Connection;
+  readonly #source: FullSyncSource;
+  readonly #gone: () => void;
+  #port: MessagePort | undefined;
+  #flow: number | undefined;
+  #offset = 0n;
+  /** Bytes that the task may still produce, or has produced and the socket has not taken. */
+  #credit = 0;
+  /** The newest piece waits here until it is known whether it is the last. */
+  #piece: Uint8Array | undefined;
+
+  constructor(connection: Connection, source: FullSyncSource, gone: () => void) {
+    this.#connection = connection;
+    this.#source = source;
+    this.#gone = gone;
+  }
+
+  /** The flow that is being sent. */
+  get flow(): number | undefined {
+    return this.#flow;
+  }
+
+  authenticated(): void {}
+  drained(): void {}
+  beat(): void {}
+
+  frame(frame: Frame): void {
+    switch (frame.type) {
+      case 'FLOW_REQUEST':
+        this.#request(frame);
+        return;
+      case 'FLOW_CREDIT':
+        if (frame.flow === this.#flow) this.#grant(frame.credit);
+        return;
+      case 'FLOW_END':
+        return;
+      default:
+        throw protocolError('order', `${frame.type} on a data connection that joined`);
+    }
+  }
+
+  closed(): void {
+    this.#drop();
+    this.#source.left(this);
+    this.#gone();
+  }
+
+  stop(): void {
+    this.#drop();
+    this.#connection.close();
+  }
+
+  failed(error: unknown): void {
+    if (this.#port === undefined) return;
+    this.#drop();
+    const known = error instanceof Error ? error : createError('IO', String(error));
+    this.#connection.fail(null, known);
+  }
+
+  #request(frame: FrameOf<'FLOW_REQUEST'>): void {
+    if (this.#port !== undefined) throw protocolError('order', 'a second flow on one connection');
+    const port = this.#source.begin(frame, this);
+    this.#port = port;
+    this.#flow = frame.flow;
+    this.#offset = 0n;
+    this.#credit = 0;
+    this.#piece = undefined;
+    port.on('message', (message: FlowMessage) => this.#produced(message));
+    this.#grant(frame.credit);
+  }
+
+  #grant(bytes: bigint): void {
+    const port = this.#port;
+    const room = creditMax - this.#credit;
+    const credit = bytes < BigInt(room) ? Number(bytes) : room;
+    if (port === undefined || credit <= 0) return;
+    this.#credit += credit;
+    this.#source.pace(credit, () => {
+      if (this.#port === port) port.postMessage({ credit } satisfies FlowCredit);
+    });
+  }
+
+  #produced(message: FlowMessage): void {
+    const flow = this.#flow;
+    if (this.#port === undefined || flow === undefined) return;
+    if (message.kind === 'data') {
+      this.#credit -= message.bytes.length;
+      this.#sendPiece(flow, false);
+      this.#piece = message.bytes;
+      return;
+    }
+    if (message.kind === 'failed') {
+      const { code } = message;
+      const error = createError(isErrorCode(code) && code !== 'USAGE' ? code : 'IO', message.message);
+      this.#drop();
+      this.#connection.fail(code === 'EVICTED' ? 'hold_expired' : null, error);
+      return;
+    }
+    this.#sendPiece(flow, true);
+    const { entries, bytes, fileBytes, crc } = message.summary;
+    this.#drop();
+    this.#connection.send({
+      type: 'FLOW_DONE',
+      flow,
+      entries: BigInt(entries),
+      bytes: BigInt(bytes),
+      fileBytes: BigInt(fileBytes),
+      crc,
+    });
+  }
+
+  #sendPiece(flow: number, last: boolean): void {
+    const bytes = this.#piece;
+    this.#piece = undefined;
+    if (bytes === undefined) return;
+    this.#connection.send({ type: 'FLOW_DATA', flow, offset: this.#offset, last, bytes });
+    this.#offset += BigInt(bytes.length);
+  }
+
+  #drop(): void {
+    this.#port?.close();
+    this.#port = undefined;
+    this.#flow = undefined;
+    this.#piece = undefined;
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * The listening side: accepts connections, admits replicas, and holds what their sessions share (facts, slots, waiting
+ * for acknowledgements, commit and promised position). On the controller's thread.
+ *
+ * Invariants: one session a node id; at most `unauthenticatedMax` connections without a proof (one more closes the
+ * oldest); `promised` never goes back within a history.
+ */
+import { createError } from '../errors.js';
+import { emptyPosition, type Position } from '../position.js';
+import { protocolError } from '../wire/fields.js';
+import type { Frame, FrameOf } from '../wire/frames.js';
+import type { Hello } from '../wire/hello.js';
+import type { Reason } from '../wire/names.js';
+import { AckWaiters, reachedBy } from './acknowledgements.js';
+import type { Connection, ConnectionHandler } from './connection.js';
+import { decide, epochFacts } from './decision-facts.js';
+import type { NodeProgress } from './node-progress.js';
+import type { HostPort, ReplicationPorts } from './ports.js';
+import { PrimarySession, type SessionOwner } from './primary-session.js';
+import type { ResyncTally } from './resync-tally.js';
+import { Slots } from './slots.js';
+import type { SyncDecision } from './sync-decision.js';
+import type { Channel, Listener } from './transport.js';
+
+export const unauthenticatedMax = 128;
+/** Data connections that one replica may have beside its control connection. */
+const dataConnectionsMax = 16;
+/** Longest time in which a connection with a node id that is in use must prove itself alive. */
+const probeMsMax = 1000;
+
+export class Primary implements SessionOwner {
+  readonly ports: ReplicationPorts;
+  readonly progress: NodeProgress;
+  readonly slots: Slots;
+  readonly #connect: (channel: Channel, handler: ConnectionHandler) => Connection;
+  readonly #tally: ResyncTally;
+  readonly #waiters: AckWaiters;
+  readonly #sessions = new Map<string, PrimarySession>();
+  readonly #connections = new Set<Connection>();
+  /** In order of arrival. */
+  readonly #strangers = new Set<Connection>();
+  readonly #damaged = new Set<string>();
+  #listener: Listener | undefined;
+  #commit: Position = emptyPosition();
+  #promised: Position = emptyPosition();
+  #refused = 0;
+
+  constructor(
+    ports: ReplicationPorts,
+    progress: NodeProgress,
+    tally: ResyncTally,
+    connect: (channel: Channel, handler: ConnectionHandler) => Connection,
+  ) {
+    this.ports = ports;
+    this.progress = progress;
+    this.slots = new Slots(ports.store, ports.options.slotMaxBytes);
+    this.#tally = tally;
+    this.#connect = connect;
+    this.#waiters = new AckWaiters(ports.clock, (position) => this.#promise(position));
+  }
+
+  get address(): HostPort | null {
+    return this.#listener?.address ?? null;
+  }
+  get sessions(): readonly PrimarySession[] {
+    return [...this.#sessions.values()];
+  }
+  get refused(): number {
+    return this.#refused;
+  }
+  get promised(): Position {
+    return this.#promised;
+  }
+  /** Where the store's policy is met. */
+  get commitPosition(): Position {
+    return this.ports.options.ackReplicas === 0 ? this.progress.durable : this.#commit;
+  }
+  get undoFloor(): Position {
+    return this.slots.undoFloor() ?? this.progress.durable;
+  }
+
+  async listen(address: HostPort): Promise<HostPort> {
+    if (this.#listener !== undefined) throw createError('EXISTS', 'this node listens already');
+    this.slots.adoptNamed();
+    this.#listener = await this.ports.network.listen(address, (channel) => this.#accept(channel));
+    return this.#listener.address;
+  }
+
+  progressed(): void {
+    for (const session of this.#sessions.values()) session.progressed();
+  }
+
+  waitFor(
+    position: Position,
+    replicas: number,
+    level: 'received' | 'durable' | 'applied',
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const waiting = this.#waiters.wait(position, replicas, level, timeoutMs, signal);
+    this.acknowledged();
+    return waiting;
+  }
+
+  /** Ends every session; replicas dial again. */
+  dropSessions(error: Error): void {
+    for (const connection of this.#connections) connection.fail(null, error);
+  }
+
+  rejectWaiters(error: (position: Position) => Error): void {
+    this.#waiters.rejectAll(error);
+  }
+
+  async close(): Promise<void> {
+    const listener = this.#listener;
+    this.#listener = undefined;
+    const closed = createError('CLOSED', 'the node closes');
+    this.rejectWaiters((position) => createError('CLOSED', closed.message, { details: { position } }));
+    this.dropSessions(closed);
+    for (const connection of this.#strangers) connection.destroy(null);
+    await listener?.close();
+    this.slots.close();
+  }
+
+  // -- SessionOwner --
+
+  async admit(session: PrimarySession, nodeId: string): Promise<Reason | null> {
+    const former = this.#sessions.get(nodeId);
+    if (nodeId === this.ports.store.identity().nodeId) return 'duplicate_node_id';
+    if (former !== undefined && former !== session) {
+      // A copied directory answers; a connection that broke without our noticing does not.
+      const probeMs = Math.min(probeMsMax, Math.ceil(this.ports.options.timeoutMs / 2));
+      if (await former.connection.isAlive(probeMs)) return 'duplicate_node_id';
+      former.connection.destroy('timeout', createError('TIMEOUT', 'the node came back on another connection'));
+      this.#sessions.delete(nodeId);
+    } else if (this.#sessions.size >= this.ports.options.maxReplicas) {
+      return 'too_many';
+    }
+    if (session.connection.isOpen) this.#sessions.set(nodeId, session);
+    return null;
+  }
+
+  welcome(): FrameOf<'WELCOME'> {
+    const { store, options, isSync, version, clock } = this.ports;
+    const { clusterId, nodeId } = store.identity();
+    return {
+      type: 'WELCOME',
+      clusterId,
+      nodeId,
+      epoch: this.progress.isPrimary ? this.progress.ownEpoch : this.progress.visible.epoch,
+      highestTerm: store.state().highestTerm,
+      head: this.progress.visible,
+      shippingEnd: this.progress.shipping,
+      logFloor: store.logStats().floor,
+      isSync,
+      capabilities: 0n,
+      heartbeatMs: options.heartbeatMs,
+      timeoutMs: options.timeoutMs,
+      time: clock.now(),
+      epochs: epochFacts(store),
+      version,
+    };
+  }
+
+  decide(handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
+    this.progress.refresh();
+    if (!this.progress.isComplete) throw createError('NOT_READY', 'this node has no complete state yet');
+    const decision = decide(this.ports, this.progress, handshake);
+    const { from } = decision;
+    if (decision.tier === 'wal' && this.#damaged.delete(handshake.nodeId)) {
+      return { tier: 'full', reason: 'log_damaged', from, common: null, loss: null };
+    }
+    return decision;
+  }
+
+  commit(): FrameOf<'COMMIT'> {
+    return {
+      type: 'COMMIT',
+      shippingEnd: this.progress.shipping,
+      visible: this.progress.visible,
+      commit: this.commitPosition,
+      promised: this.#promised,
+      undoFloor: this.undoFloor,
+      time: this.ports.clock.now(),
+    };
+  }
+
+  changed(session: PrimarySession): void {
+    const { nodeId, state, tier, reason } = session;
+    this.ports.emit({ event: 'replica', nodeId, address: session.connection.address, state, tier, reason });
+  }
+
+  decided(session: PrimarySession, decision: SyncDecision): void {
+    const { tier, from } = decision;
+    const reason = 'reason' in decision ? decision.reason : null;
+    const common = 'common' in decision ? decision.common : null;
+    this.#tally.decided(tier, reason, from);
+    this.ports.emit({ event: 'resync', nodeId: session.nodeId, tier, reason, from, common });
+  }
+
+  streaming(session: PrimarySession): void {
+    if (session.tier !== null) this.#tally.completed(session.tier, session.reason);
+    if (this.progress.isPrimary && !this.progress.isFenced) this.slots.name(session.nodeId);
+  }
+
+  acknowledged(): void {
+    const counting = [...this.#sessions.values()].filter((session) => session.counts);
+    const { ackReplicas, ackLevel } = this.ports.options;
+    if (ackReplicas > 0) {
+      const reached = reachedBy(ackReplicas, ackLevel, counting);
+      if (reached !== undefined && reached.offset > this.#commit.offset) this.#commit = reached;
+    }
+    if (this.progress.isPrimary && !this.progress.isFenced) this.#waiters.advance(counting);
+  }
+
+  damaged(session: PrimarySession): void {
+    this.#damaged.add(session.nodeId);
+  }
+
+  ended(session: PrimarySession): void {
+    this.#connections.delete(session.connection);
+    if (this.#sessions.get(session.nodeId) === session) this.#sessions.delete(session.nodeId);
+  }
+
+  #promise(position: Position): void {
+    if (position.offset <= this.#promised.offset) return;
+    this.#promised = position;
+    for (const session of this.#sessions.values()) session.tellCommit();
+  }
+
+  // -- arrivals --
+
+  #accept(channel: Channel): void {
+    if (this.#strangers.size >= unauthenticatedMax) {
+      const [oldest] = this.#strangers;
+      oldest?.destroy('too_many');
+    }
+    const limit = unauthenticatedMax + this.ports.options.maxReplicas * (1 + dataConnectionsMax);
+    if (this.#connections.size >= limit) {
+      this.#refused++;
+      channel.destroy();
+      return;
+    }
+    const connection: Connection = this.#connect(channel, {
+      authenticated: (peer) => this.#welcomeIn(connection, peer),
+      frame: () => undefined,
+      drained: () => undefined,
+      beat: () => undefined,
+      closed: () => {
+        this.#refused++;
+        this.#strangers.delete(connection);
+        this.#connections.delete(connection);
+      },
+    });
+    this.#strangers.add(connection);
+    this.#connections.add(connection);
+  }
+
+  #welcomeIn(connection: Connection, peer: Hello): void {
+    this.#strangers.delete(connection);
+    if (peer.purpose === 'control') {
+      connection.handOver(new PrimarySession(connection, peer, this, emptyPosition()));
+      return;
+    }
+    connection.handOver({
+      authenticated: () => undefined,
+      frame: (frame) => this.#join(connection, peer, frame),
+      drained: () => undefined,
+      beat: () => undefined,
+      closed: () => this.#connections.delete(connection),
+    });
+  }
+
+  #join(connection: Connection, peer: Hello, frame: Frame): void {
+    if (frame.type !== 'JOIN') throw protocolError('order', `${frame.type} before JOIN`);
+    const sync = this.#sessions.get(peer.nodeId)?.sync;
+    if (sync === undefined || sync.syncId !== frame.syncId) {
+      throw createError('EVICTED', 'there is no such full sync, or no longer', { details: { syncId: frame.syncId } });
+    }
+    sync.serve(connection, () => this.#connections.delete(connection));
+  }
+}

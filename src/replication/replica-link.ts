@@ -1,0 +1,474 @@
+/**
+ * One connection of a replica to its primary, from the dialled channel to its end: handshake, decision, full sync if it
+ * was one, then the stream. Its owner (replica.ts) dials again. On the controller's thread.
+ *
+ *   handshake -+-> catching_up -> streaming
+ *              +-> full -> installing -> catching_up
+ *              +-> over
+ *
+ * A frame of a lower term than this node has seen is answered with ours and never obeyed.
+ */
+import { createError, GaplessError } from '../errors.js';
+import { emptyPosition, isEmptyPosition, type Position, parseEpoch } from '../position.js';
+import { protocolError } from '../wire/fields.js';
+import type { Frame, FrameOf } from '../wire/frames.js';
+import { type FullReason, fullReasons, type Reason, stopReasons, type Tier } from '../wire/names.js';
+import type { ApplyQueue } from './apply-queue.js';
+import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
+import { FullSyncSink } from './full-sync-sink.js';
+import { LagMeter } from './lag.js';
+import type { NodeProgress } from './node-progress.js';
+import type { Lag, LinkState, ReplicationPorts, SyncProgress } from './ports.js';
+
+/** How a link ended, for what its owner does next. */
+export type LinkOutcome =
+  | { readonly kind: 'lost'; readonly reason: Reason | null; readonly error: Error | undefined }
+  | { readonly kind: 'stop'; readonly reason: Reason; readonly details: string }
+  | {
+      readonly kind: 'sync_failed';
+      readonly id: string;
+      readonly error: Error;
+      readonly reason: FullReason;
+      /** Only the link broke: no fault of the sync. */
+      readonly isLink: boolean;
+    };
+
+export interface LinkOwner {
+  readonly ports: ReplicationPorts;
+  readonly progress: NodeProgress;
+  readonly queue: ApplyQueue;
+  highestTerm(): number;
+  handshake(): FrameOf<'HANDSHAKE'>;
+  /** A data connection to the same address. */
+  dialData(handler: ConnectionHandler): Promise<Connection>;
+  /** False: too many full syncs for this reason. */
+  mayFullSync(reason: FullReason): boolean;
+  decided(decision: FrameOf<'DECISION'>): void;
+  changed(link: ReplicaLink): void;
+  heard(commit: FrameOf<'COMMIT'>): void;
+  /** A full sync switched to the new state. */
+  installed(reason: FullReason): void;
+  /** Lag zero for the first time since the decision. */
+  streaming(link: ReplicaLink, lag: Lag): void;
+  /** Once, when nothing of this link is at work any more. */
+  ended(outcome: LinkOutcome): void;
+}
+
+export class ReplicaLink implements ConnectionHandler {
+  readonly #owner: LinkOwner;
+  readonly #lag = new LagMeter();
+  #connection: Connection | undefined;
+  #state: LinkState = 'handshake';
+  #welcome: FrameOf<'WELCOME'> | undefined;
+  #decision: FrameOf<'DECISION'> | undefined;
+  #sink: FullSyncSink | undefined;
+  #isInstalling = false;
+  #installation: Promise<void> = Promise.resolve();
+  #isOver = false;
+  #isHeld = false;
+  #isAckDue = false;
+  #outcome: LinkOutcome | undefined;
+  /** How far the primary said that records may be seen. */
+  #shippingEnd: Position | undefined;
+  #acknowledged = '';
+
+  constructor(owner: LinkOwner) {
+    this.#owner = owner;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+  get tier(): Tier | null {
+    return this.#decision?.tier ?? null;
+  }
+  get reason(): Reason | null {
+    return this.#decision?.reason ?? null;
+  }
+  get primaryNodeId(): string | null {
+    return this.#welcome?.nodeId ?? null;
+  }
+  get syncProgress(): SyncProgress | null {
+    return this.#sink?.progress() ?? null;
+  }
+  get isSyncing(): boolean {
+    return this.#sink !== undefined;
+  }
+
+  lag(): Lag | null {
+    if (this.#state !== 'catching_up' && this.#state !== 'streaming') return null;
+    return this.#lag.measure(this.#knownEnd(), this.#owner.progress.visible, this.#owner.ports.clock.monotonic());
+  }
+
+  /** Takes the connection; frames may have been waiting for it. */
+  attach(connection: Connection): void {
+    this.#connection = connection;
+    if (this.#isOver) connection.close();
+  }
+
+  /** Ends the link with a last word; `ended` follows. */
+  finish(reason: Reason | null, error: Error): void {
+    this.#connection?.fail(reason, error);
+  }
+
+  /** Takes nothing more from the peer, and resolves when no thread works for this link. The connection stays. */
+  async quiesce(): Promise<void> {
+    this.#isOver = true;
+    this.#connection?.hold();
+    await this.#installation;
+    const sink = this.#sink;
+    this.#sink = undefined;
+    if (sink !== undefined) await sink.abandon();
+    await this.#owner.queue.idle();
+    this.#owner.queue.forgetWaiting();
+  }
+
+  /** The queue moved, or the engine's progress did. */
+  moved(): void {
+    if (this.#isOver || this.#state === 'handshake') return;
+    this.#acknowledgeSoon();
+    if (this.#state !== 'catching_up' || this.#shippingEnd === undefined) return;
+    if (this.#owner.progress.visibleOffset < this.#knownEnd().offset) return;
+    this.#change('streaming');
+    this.#owner.streaming(this, { records: 0, bytes: 0, ms: 0 });
+  }
+
+  /** The queue has room again. */
+  room(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#connection?.release();
+  }
+
+  // -- ConnectionHandler --
+
+  authenticated(): void {
+    // The connection object may not have reached us yet.
+    queueMicrotask(() => this.#connection?.send(this.#owner.handshake()));
+  }
+
+  frame(frame: Frame, epoch: string): void {
+    if (this.#isOver) return;
+    if (frame.type !== 'WELCOME' && frame.type !== 'DECISION' && this.#isStale(epoch)) {
+      const error = createError('FENCED', `term ${parseEpoch(epoch).term} is over`);
+      this.#connection?.fail('fenced', error);
+      return;
+    }
+    switch (frame.type) {
+      case 'WELCOME':
+        this.#welcomed(frame);
+        return;
+      case 'DECISION':
+        this.#decided(frame);
+        return;
+      case 'LOG':
+        this.#log(frame);
+        return;
+      case 'COMMIT':
+        this.#heard(frame);
+        return;
+      case 'SNAPSHOT_BEGIN':
+        this.#beginSync(frame);
+        return;
+      case 'LOG_DURABLE':
+        if (this.#sink === undefined) throw protocolError('order', 'LOG_DURABLE of no sync');
+        this.#sink.logDurable(frame);
+        return;
+      default:
+        throw protocolError('order', `${frame.type} on a control connection`);
+    }
+  }
+
+  drained(): void {}
+
+  beat(): void {
+    if (this.#state !== 'handshake') this.#acknowledge(true);
+  }
+
+  closed(end: ConnectionEnd): void {
+    this.#isOver = true;
+    this.#owner.queue.forgetWaiting();
+    const guessed: Reason | null = end.reason ?? (end.wasAuthenticated ? null : 'auth');
+    this.#outcome ??= this.#judgeEnd(end, guessed);
+    const sink = this.#sink;
+    // An installation goes on without the link, and ends it.
+    if (this.#isInstalling) return;
+    this.#sink = undefined;
+    if (sink === undefined) this.#owner.ended(this.#outcome);
+    else this.#abandon(sink, { kind: 'sync_failed', ...this.#syncOf(sink), error: this.#lostError(end), isLink: true });
+  }
+
+  // -- handshake --
+
+  #welcomed(welcome: FrameOf<'WELCOME'>): void {
+    if (this.#welcome !== undefined) throw protocolError('order', 'a second WELCOME');
+    this.#welcome = welcome;
+    this.#connection?.speakEvery(Math.ceil(welcome.timeoutMs / 3));
+  }
+
+  #decided(decision: FrameOf<'DECISION'>): void {
+    const welcome = this.#welcome;
+    if (welcome === undefined || this.#state !== 'handshake') throw protocolError('order', 'DECISION out of order');
+    this.#decision = decision;
+    const { tier, reason } = decision;
+    this.#owner.decided(decision);
+    if (tier === 'stop') {
+      this.#outcome = { kind: 'stop', reason: reason ?? 'protocol', details: this.#describe(decision) };
+      this.#connection?.close(reason);
+      return;
+    }
+    if (tier === 'rewind' || tier === 'padding') {
+      this.#answer('undo_unavailable', decision.from);
+      return;
+    }
+    const full = fullReasons.find((other) => other === reason);
+    if (tier === 'full' && (full === undefined || !this.#owner.mayFullSync(full))) {
+      this.#answer('refused', decision.from);
+      const details = 'too many full syncs for this reason; see sync_failed and sync_done';
+      this.#outcome = { kind: 'stop', reason: full ?? 'protocol', details };
+      this.#connection?.close(reason);
+      return;
+    }
+    this.#adopt(welcome.clusterId);
+    this.#answer('accept', decision.from);
+    this.#change(tier === 'full' ? 'full' : 'catching_up');
+    this.#acknowledgeSoon();
+  }
+
+  #answer(verdict: FrameOf<'ANSWER'>['verdict'], position: Position): void {
+    this.#connection?.send({ type: 'ANSWER', verdict, position, details: '' });
+  }
+
+  /** An empty node belongs to nobody yet. */
+  #adopt(clusterId: string): void {
+    const { ports, progress, queue } = this.#owner;
+    if (ports.store.identity().clusterId === clusterId || !isEmptyPosition(queue.received)) return;
+    ports.store.adoptCluster(clusterId);
+    progress.refresh();
+    queue.reset(progress.visible);
+  }
+
+  // -- full sync --
+
+  #beginSync(begin: FrameOf<'SNAPSHOT_BEGIN'>): void {
+    if (this.#state !== 'full' || this.#sink !== undefined) throw protocolError('order', 'SNAPSHOT_BEGIN');
+    const { ports } = this.#owner;
+    const clusterId = this.#welcome?.clusterId ?? ports.store.identity().clusterId;
+    try {
+      this.#sink = new FullSyncSink(begin, clusterId, {
+        ports,
+        dial: (handler) => this.#owner.dialData(handler),
+        complete: () => this.#install(),
+        failed: (error) => this.#syncFailed(error),
+      });
+    } catch (error) {
+      this.#failSync(begin.syncId, error instanceof Error ? error : createError('IO', String(error)));
+      return;
+    }
+    this.#sink.start();
+    this.#owner.changed(this);
+  }
+
+  #syncFailed(error: Error): void {
+    const sink = this.#sink;
+    if (sink === undefined || this.#isInstalling) return;
+    this.#failSync(sink.syncId, error);
+  }
+
+  #failSync(id: string, error: Error): void {
+    this.#outcome = { kind: 'sync_failed', id, error, reason: this.#fullReason(), isLink: false };
+    const sink = this.#sink;
+    this.#sink = undefined;
+    this.#isOver = true;
+    const outcome = this.#outcome;
+    if (sink === undefined) {
+      this.#connection?.fail(null, error);
+      return;
+    }
+    // `closed` reports, so what was written is gone before the next attempt.
+    this.#connection?.hold();
+    sink.abandon().then(
+      () => this.#connection?.fail(null, error),
+      (cause: unknown) => {
+        this.#outcome = { ...outcome, error: createError('IO', 'a failed sync left files behind', { cause }) };
+        this.#connection?.fail(null, error);
+      },
+    );
+  }
+
+  #abandon(sink: FullSyncSink, outcome: LinkOutcome): void {
+    sink.abandon().then(
+      () => this.#owner.ended(outcome),
+      () => this.#owner.ended(outcome),
+    );
+  }
+
+  #install(): void {
+    const sink = this.#sink;
+    if (sink === undefined || this.#isInstalling) return;
+    this.#isInstalling = true;
+    this.#connection?.hold();
+    const { ports, progress, queue } = this.#owner;
+    const from = progress.visible;
+    const reason = this.#fullReason();
+    const switched = async (): Promise<void> => {
+      await queue.idle();
+      await sink.install();
+      progress.refresh();
+      queue.reset(progress.visible);
+      const generation = `${progress.generation}`;
+      ports.emit({ event: 'switched', cause: 'full', from, to: progress.visible, generation });
+      const { syncId: id, entries, bytes, elapsedMs: ms } = sink;
+      ports.emit({ event: 'sync_done', id, position: sink.begin.position, entries, bytes, ms, resumedBytes: 0 });
+    };
+    this.#installation = switched().then(
+      () => this.#installed(sink, reason),
+      (error: unknown) => this.#installFailed(sink, error),
+    );
+  }
+
+  #installed(sink: FullSyncSink, reason: FullReason): void {
+    this.#isInstalling = false;
+    this.#sink = undefined;
+    this.#owner.installed(reason);
+    if (this.#connection?.isOpen !== true || this.#isOver) {
+      if (this.#outcome !== undefined) this.#owner.ended(this.#outcome);
+      else this.#connection?.release();
+      return;
+    }
+    this.#connection.send({ type: 'INSTALLED', syncId: sink.syncId, position: sink.begin.position });
+    this.#change('catching_up');
+    this.#acknowledge(true);
+    this.#connection.release();
+    this.moved();
+  }
+
+  #installFailed(sink: FullSyncSink, cause: unknown): void {
+    const error = cause instanceof Error ? cause : createError('IO', String(cause));
+    this.#isInstalling = false;
+    this.#sink = undefined;
+    this.#isOver = true;
+    this.#owner.progress.refresh();
+    this.#owner.queue.reset(this.#owner.progress.visible);
+    const wasLost = this.#outcome !== undefined;
+    this.#outcome = { kind: 'sync_failed', ...this.#syncOf(sink), error, isLink: false };
+    if (wasLost) this.#owner.ended(this.#outcome);
+    else this.#connection?.fail(null, error);
+  }
+
+  #fullReason(): FullReason {
+    return fullReasons.find((reason) => reason === this.#decision?.reason) ?? 'new_replica';
+  }
+
+  #syncOf(sink: FullSyncSink): { readonly id: string; readonly reason: FullReason } {
+    return { id: sink.syncId, reason: this.#fullReason() };
+  }
+
+  // -- stream --
+
+  #log(frame: FrameOf<'LOG'>): void {
+    if (this.#sink !== undefined) {
+      try {
+        this.#sink.appendLog(frame.records);
+      } catch (error) {
+        this.#sink.fail(error);
+        return;
+      }
+      this.#acknowledgeSoon();
+      return;
+    }
+    if (this.#state !== 'catching_up' && this.#state !== 'streaming') throw protocolError('order', 'LOG out of order');
+    const { queue, ports } = this.#owner;
+    try {
+      queue.receive(frame.records);
+    } catch (error) {
+      if (isClockAhead(error)) {
+        this.#outcome = { kind: 'stop', reason: 'clock_ahead', details: error.message };
+        this.#connection?.fail('clock_ahead', error);
+        return;
+      }
+      throw error;
+    }
+    this.#lag.sawEnd(queue.received.offset, ports.clock.monotonic());
+    if (!queue.isFull || this.#isHeld) return;
+    this.#isHeld = true;
+    this.#connection?.hold();
+  }
+
+  #heard(commit: FrameOf<'COMMIT'>): void {
+    if (this.#state === 'handshake') throw protocolError('order', 'COMMIT before the decision');
+    this.#shippingEnd = commit.shippingEnd;
+    this.#lag.sawEnd(commit.shippingEnd.offset, this.#owner.ports.clock.monotonic());
+    this.#owner.heard(commit);
+    this.moved();
+  }
+
+  #knownEnd(): Position {
+    const { received } = this.#owner.queue;
+    const end = this.#shippingEnd ?? received;
+    return end.offset > received.offset ? end : received;
+  }
+
+  /** One ACK for everything that happened in this turn of the event loop. */
+  #acknowledgeSoon(): void {
+    if (this.#isAckDue) return;
+    this.#isAckDue = true;
+    setImmediate(() => {
+      this.#isAckDue = false;
+      this.#acknowledge(false);
+    });
+  }
+
+  #acknowledge(always: boolean): void {
+    if (this.#connection?.isOpen !== true) return;
+    // Before the primary answered our ANSWER with a snapshot there is nothing to acknowledge.
+    if (this.#state === 'full' && this.#sink === undefined) return;
+    const { progress, queue } = this.#owner;
+    const nothing = emptyPosition();
+    const isStream = this.#sink === undefined;
+    const received = this.#sink?.received ?? queue.received;
+    const durable = isStream ? progress.durable : nothing;
+    const applied = isStream ? progress.visible : nothing;
+    const counts = isStream && progress.isComplete;
+    const said = `${received.offset} ${durable.offset} ${applied.offset} ${counts}`;
+    if (!always && said === this.#acknowledged) return;
+    this.#acknowledged = said;
+    this.#connection.send({ type: 'ACK', received, durable, applied, counts });
+  }
+
+  // -- endings --
+
+  #isStale(epoch: string): boolean {
+    // A primary that has not written yet is about to begin term 1.
+    return Math.max(1, parseEpoch(epoch).term) < this.#owner.highestTerm();
+  }
+
+  #judgeEnd(end: ConnectionEnd, reason: Reason | null): LinkOutcome {
+    const isStop = stopReasons.some((stop) => stop === end.told?.reason) && end.told?.reason !== 'fenced';
+    if (isStop && end.told !== null && end.told.reason !== null) {
+      return { kind: 'stop', reason: end.told.reason, details: end.told.message };
+    }
+    return { kind: 'lost', reason, error: end.error };
+  }
+
+  #lostError(end: ConnectionEnd): Error {
+    return end.error ?? createError('TIMEOUT', 'the link was lost during a full sync');
+  }
+
+  #describe(decision: FrameOf<'DECISION'>): string {
+    const parts = [decision.details, `at ${decision.from}`];
+    if (decision.common !== null) parts.push(`common ${decision.common}`);
+    if (decision.lossSeqs !== null) parts.push(`${decision.lossSeqs} sequences, ${decision.lossBytes} bytes to undo`);
+    return parts.filter((part) => part !== '').join('; ');
+  }
+
+  #change(state: LinkState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#owner.changed(this);
+  }
+}
+
+function isClockAhead(error: unknown): error is GaplessError {
+  return error instanceof GaplessError && error.details['reason'] === 'clock_ahead';
+}

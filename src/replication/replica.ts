@@ -1,0 +1,338 @@
+/**
+ * The following side: dials, and dials again, until it is told to stop; one link at a time. On the controller's thread.
+ *
+ *   connecting -> handshake -+-> catching_up <-> streaming
+ *     ^   ^                  +-> full -> catching_up
+ *     |   +-- waiting <------+-- any failure of the link (100 ms to 5 s), of a full sync (1 s to 60 s)
+ *     +------ stopped <------+-- stop (1 s to 60 s), then asks again
+ */
+import type { CancelTimer } from '../base/clock.js';
+import { createError, GaplessError } from '../errors.js';
+import { emptyPosition, type Position } from '../position.js';
+import type { FrameOf, Purpose } from '../wire/frames.js';
+import type { FullReason, Reason, Tier } from '../wire/names.js';
+import { ApplyQueue } from './apply-queue.js';
+import { Backoff } from './backoff.js';
+import type { Connection, ConnectionHandler } from './connection.js';
+import { epochFacts } from './decision-facts.js';
+import { FullSyncLimits } from './full-sync-limits.js';
+import { failureOf } from './full-sync-sink.js';
+import type { NodeProgress } from './node-progress.js';
+import type { FollowOptions, HostPort, Lag, LinkState, LinkStatus, ReplicationPorts } from './ports.js';
+import { type LinkOutcome, type LinkOwner, ReplicaLink } from './replica-link.js';
+import type { ResyncTally } from './resync-tally.js';
+import type { Channel } from './transport.js';
+
+type Connect = (channel: Channel, handler: ConnectionHandler, purpose: Purpose) => Connection;
+interface Decided {
+  readonly tier: Tier;
+  readonly reason: Reason | null;
+}
+
+export class Replica implements LinkOwner {
+  readonly ports: ReplicationPorts;
+  readonly progress: NodeProgress;
+  readonly queue: ApplyQueue;
+  readonly #tally: ResyncTally;
+  readonly #connect: Connect;
+  readonly #highestTerm: () => number;
+  readonly #limits: FullSyncLimits;
+  readonly #linkBackoff: Backoff;
+  readonly #stopBackoff: Backoff;
+  readonly #syncBackoff: Backoff;
+  readonly #address: HostPort;
+  #acceptLoss: boolean;
+  #asksOperatorSync = false;
+  #recoverySyncDone = false;
+  #state: LinkState = 'connecting';
+  #reason: Reason | null = null;
+  #link: ReplicaLink | undefined;
+  #timer: CancelTimer | undefined;
+  #retryAt: number | undefined;
+  #operator: { readonly reason: Reason; readonly details: string } | undefined;
+  #promised: Position = emptyPosition();
+  #isStopped = false;
+  #isDialling = false;
+  #waitingForDecision: { resolve(decided: Decided): void; reject(error: Error): void }[] = [];
+  #said = '';
+
+  constructor(
+    ports: ReplicationPorts,
+    progress: NodeProgress,
+    tally: ResyncTally,
+    options: FollowOptions,
+    highestTerm: () => number,
+    connect: Connect,
+  ) {
+    this.ports = ports;
+    this.progress = progress;
+    this.#tally = tally;
+    this.#highestTerm = highestTerm;
+    this.#connect = connect;
+    this.#address = { host: options.host, port: options.port };
+    this.#acceptLoss = options.acceptLoss ?? ports.options.acceptLoss;
+    const { clock, random } = ports;
+    this.#limits = new FullSyncLimits(clock, ports.options.fullSyncsMax);
+    this.#linkBackoff = new Backoff(100, 5000, random);
+    this.#stopBackoff = new Backoff(1000, 60_000, random);
+    this.#syncBackoff = new Backoff(1000, 60_000, random);
+    this.queue = new ApplyQueue(ports, progress, {
+      moved: () => this.#link?.moved(),
+      room: () => this.#link?.room(),
+      failed: (error) => this.#link?.finish(null, error),
+    });
+  }
+
+  get target(): HostPort {
+    return this.#address;
+  }
+  get address(): string {
+    const { host, port } = this.#address;
+    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  }
+  /** The highest position that a caller was told replicas hold, as far as this node was told. */
+  get promised(): Position {
+    return this.#promised;
+  }
+  get isSyncing(): boolean {
+    return this.#link?.isSyncing ?? false;
+  }
+  get state(): LinkState {
+    return this.#state;
+  }
+  /** Why only an operator gets it further; undefined: nothing of that kind. */
+  get needsOperator(): Reason | undefined {
+    return this.#operator?.reason;
+  }
+
+  start(): void {
+    this.#dial();
+  }
+
+  progressed(): void {
+    this.queue.progressed();
+    this.#link?.moved();
+  }
+
+  status(): LinkStatus {
+    const { clock } = this.ports;
+    return {
+      state: this.#state,
+      primary: this.address,
+      primaryNodeId: this.#link?.primaryNodeId ?? null,
+      tier: this.#link?.tier ?? null,
+      reason: this.#reason,
+      lag: this.#link?.lag() ?? null,
+      progress: this.#link?.syncProgress ?? null,
+      retryMs: this.#retryAt === undefined ? null : Math.max(0, Math.round(this.#retryAt - clock.monotonic())),
+    };
+  }
+
+  /** Shakes hands again, at once; resolves with the next decision. */
+  resync(full: boolean): Promise<Decided> {
+    const decided = new Promise<Decided>((resolve, reject) => this.#waitingForDecision.push({ resolve, reject }));
+    this.#asksOperatorSync = full;
+    this.#limits.forgive();
+    if (this.#link !== undefined) this.#link.finish(null, createError('ABORTED', 'a resync was asked for'));
+    else if (!this.#isDialling) this.#dial();
+    return decided;
+  }
+
+  /** Takes nothing more from the primary; the connection stays for a last word by `stop`. */
+  async quiesce(): Promise<void> {
+    this.#isStopped = true;
+    this.#timer?.();
+    await this.#link?.quiesce();
+    await this.queue.idle();
+  }
+
+  /** Ends following. `word`: what the primary is told. Requires: quiesced. */
+  stop(word: Error, reason: Reason | null = null): void {
+    this.#isStopped = true;
+    this.#timer?.();
+    this.queue.forgetWaiting();
+    this.#link?.finish(reason, word);
+    this.#link = undefined;
+    this.#clearOperator();
+    for (const { reject } of this.#waitingForDecision.splice(0)) reject(word);
+    this.#say('stopped', null);
+  }
+
+  // -- LinkOwner --
+
+  highestTerm(): number {
+    return this.#highestTerm();
+  }
+
+  handshake(): FrameOf<'HANDSHAKE'> {
+    const { store, version } = this.ports;
+    this.progress.refresh();
+    const { clusterId, nodeId } = store.identity();
+    const ownReason = this.#recoverySyncDone ? null : this.ports.asksFull();
+    return {
+      type: 'HANDSHAKE',
+      clusterId,
+      nodeId,
+      highestTerm: store.state().highestTerm,
+      position: this.queue.received,
+      durable: this.progress.durable,
+      applied: this.progress.visible,
+      promised: this.#promised,
+      complete: this.progress.isComplete,
+      consistent: true,
+      belowFormerMark: false,
+      acceptLoss: this.#acceptLoss,
+      asksFull: this.#asksOperatorSync ? 'operator' : ownReason,
+      capabilities: 1n,
+      resume: null,
+      // Nothing is offered to rewind to while this node cannot rewind.
+      checkpoints: [],
+      epochs: epochFacts(store),
+      version,
+    };
+  }
+
+  async dialData(handler: ConnectionHandler): Promise<Connection> {
+    const channel = await this.ports.network.dial(this.#address, this.ports.options.timeoutMs);
+    return this.#connect(channel, handler, 'data');
+  }
+
+  mayFullSync(reason: FullReason): boolean {
+    return this.#limits.allows(reason);
+  }
+
+  decided(decision: FrameOf<'DECISION'>): void {
+    const { tier, reason, from, common } = decision;
+    const { nodeId } = this.ports.store.identity();
+    this.#tally.decided(tier, reason, from);
+    this.ports.emit({ event: 'resync', nodeId, tier, reason, from, common });
+    for (const { resolve } of this.#waitingForDecision.splice(0)) resolve({ tier, reason });
+    if (tier === 'stop') return;
+    // It was for one handshake.
+    this.#acceptLoss = false;
+    this.#stopBackoff.reset();
+    this.#clearOperator();
+  }
+
+  changed(link: ReplicaLink): void {
+    if (this.#link === link) this.#say(link.state, link.reason);
+  }
+
+  heard(commit: FrameOf<'COMMIT'>): void {
+    if (commit.promised.offset > this.#promised.offset) this.#promised = commit.promised;
+  }
+
+  installed(reason: FullReason): void {
+    this.#limits.completed(reason);
+    this.#syncBackoff.reset();
+    this.#asksOperatorSync = false;
+    this.#recoverySyncDone = true;
+  }
+
+  streaming(link: ReplicaLink, lag: Lag): void {
+    this.#linkBackoff.reset();
+    if (link.tier !== null) this.#tally.completed(link.tier, link.reason);
+    this.ports.emit({ event: 'streaming', position: this.progress.visible, lag });
+  }
+
+  ended(outcome: LinkOutcome): void {
+    this.#link = undefined;
+    if (this.#isStopped) return;
+    if (outcome.kind === 'stop') {
+      this.#askOperator(outcome.reason, outcome.details);
+      this.#wait('stopped', outcome.reason, this.#stopBackoff.next());
+      return;
+    }
+    this.#tally.failed();
+    if (outcome.kind === 'lost') {
+      const hurry = this.#waitingForDecision.length > 0;
+      this.#wait('waiting', outcome.reason, hurry ? 0 : this.#linkBackoff.next());
+      return;
+    }
+    const { id, error, reason, isLink } = outcome;
+    if (!isLink) this.#limits.failed(reason);
+    const retryMs = this.#syncBackoff.next();
+    this.ports.emit({ event: 'sync_failed', id, ...failureOf(error), retryMs });
+    this.#wait('waiting', null, retryMs);
+  }
+
+  // -- dialling --
+
+  #dial(): void {
+    if (this.#isStopped || this.#link !== undefined || this.#isDialling) return;
+    this.#timer?.();
+    this.#retryAt = undefined;
+    this.#isDialling = true;
+    this.#say('connecting', this.#reason);
+    this.ports.network.dial(this.#address, this.ports.options.timeoutMs).then(
+      (channel) => this.#begin(channel),
+      (error: unknown) => {
+        this.#isDialling = false;
+        const reason = error instanceof GaplessError && error.code === 'TIMEOUT' ? 'timeout' : null;
+        if (!this.#isStopped) this.#wait('waiting', reason, this.#linkBackoff.next());
+      },
+    );
+  }
+
+  #begin(channel: Channel): void {
+    this.#isDialling = false;
+    if (this.#isStopped) {
+      channel.destroy();
+      return;
+    }
+    const link = new ReplicaLink(this);
+    this.#link = link;
+    link.attach(this.#connect(channel, link, 'control'));
+    this.#say('handshake', null);
+  }
+
+  #wait(state: 'waiting' | 'stopped', reason: Reason | null, ms: number): void {
+    this.#say(state, reason);
+    this.#retryAt = this.ports.clock.monotonic() + ms;
+    this.#timer?.();
+    this.#timer = this.ports.clock.after(ms, () => this.#dial());
+  }
+
+  #say(state: LinkState, reason: Reason | null): void {
+    this.#state = state;
+    this.#reason = reason;
+    const said = `${state} ${reason}`;
+    if (said === this.#said) return;
+    this.#said = said;
+    this.ports.emit({ event: 'link', state, primary: this.address, reason });
+  }
+
+  #askOperator(reason: Reason, details: string): void {
+    if (this.#operator?.reason === reason) return;
+    this.#operator = { reason, details };
+    this.ports.emit({ event: 'needs_operator', reason, details, command: commandFor(reason) });
+  }
+
+  #clearOperator(): void {
+    if (this.#operator === undefined) return;
+    this.#operator = undefined;
+    this.ports.emit({ event: 'cleared' });
+  }
+}
+
+/** What an operator may do about it; DIR and URL are this node's. */
+function commandFor(reason: Reason): string {
+  switch (reason) {
+    case 'duplicate_node_id':
+      return 'gapless serve DIR --new-node-id';
+    case 'epoch_conflict':
+    case 'fenced':
+      return 'gapless promote URL --epoch TERM';
+    case 'cluster_id_mismatch':
+      return 'gapless serve DIR --follow H:P';
+    case 'clock_ahead':
+      return 'gapless status URL';
+    case 'primary_empty_guard':
+    case 'primary_regressed':
+    case 'lost_limit_exceeded':
+    case 'undo_unavailable':
+      return 'gapless serve DIR --accept-loss';
+    default:
+      return 'gapless resync URL --full';
+  }
+}
