@@ -307,7 +307,8 @@ export class ReplicationController implements Replication {
     this.#visibleEpoch = epoch;
     const begun = this.#ports.store.meta().epochs.find((entry) => entry.epoch === epoch);
     this.#highestTerm = Math.max(this.#highestTerm, parseEpoch(epoch).term);
-    if (begun === undefined) return;
+    // A run that this node begins by itself is told by the database.
+    if (begun === undefined || (this.#progress.isPrimary && begun.cause === 'open')) return;
     const { before: position, cause, nodeId } = begun;
     this.#ports.emit({ event: 'epoch', epoch, position, cause, nodeId });
   }

@@ -2,6 +2,7 @@
  * A pool of worker threads that starts with its first task and ends its threads when they are idle: one a store and
  * kind of work, on the thread that opened it. Threads keep a handle of the store, so a store closes its pools first.
  */
+import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 
 export interface PoolOptions {
@@ -10,9 +11,15 @@ export interface PoolOptions {
   readonly tasksPerThread: number;
 }
 
+export interface RunOptions {
+  readonly signal?: AbortSignal;
+  /** Ports in `task` that go to the thread. */
+  readonly transfer?: readonly MessagePort[];
+}
+
 export interface Pool {
   /** Runs the function `name` of the module `file` (a file URL) with `task` in a thread. */
-  run(file: string, name: string, task: unknown, signal?: AbortSignal): Promise<unknown>;
+  run(file: string, name: string, task: unknown, options?: RunOptions): Promise<unknown>;
   /** Ends all threads, whatever they do. */
   close(): Promise<void>;
 }
@@ -22,7 +29,7 @@ const idleMs = 5000;
 export function lazyPool({ threads, tasksPerThread }: PoolOptions): Pool {
   let pool: Piscina | undefined;
   return {
-    async run(file, name, task, signal) {
+    async run(file, name, task, { signal, transfer = [] } = {}) {
       pool ??= new Piscina({
         minThreads: 0,
         maxThreads: threads,
@@ -30,7 +37,8 @@ export function lazyPool({ threads, tasksPerThread }: PoolOptions): Pool {
         idleTimeout: idleMs,
         atomics: 'disabled',
       });
-      return await pool.run(task, { filename: file, name, ...(signal === undefined ? {} : { signal }) });
+      const options = { filename: file, name, transferList: [...transfer] };
+      return await pool.run(task, signal === undefined ? options : { ...options, signal });
     },
     async close() {
       const ending = pool;

@@ -4,8 +4,8 @@
  * ends only after its tasks were closed.
  */
 import type { MessagePort } from 'node:worker_threads';
-import { Piscina } from 'piscina';
 import type { CompressionName, NativeFlowSummary } from '../binding/contract.js';
+import { lazyPool } from './pool.js';
 
 export interface ReplicationTasks {
   /** ApplyTicketShard in a worker thread. */
@@ -40,33 +40,21 @@ export type FlowMessage =
   | { readonly kind: 'failed'; readonly code: string; readonly message: string };
 
 /** Flow tasks mostly wait for credit, so many of them share a thread: one stalled joiner holds up nobody else. */
-const tasksPerWorker = 64;
+const tasksPerThread = 64;
 
-/** A pool that starts with its first task. */
+/** Threads start with the first task. */
 export function replicationTasks(threads: number): ReplicationTasks {
   const applyFile = new URL('./apply-shard.js', import.meta.url).href;
   const flowFile = new URL('./stream-flow.js', import.meta.url).href;
-  let pool: Piscina | undefined;
-  const started = (): Piscina => {
-    pool ??= new Piscina({
-      minThreads: 0,
-      maxThreads: threads,
-      concurrentTasksPerWorker: tasksPerWorker,
-      idleTimeout: 30_000,
-    });
-    return pool;
-  };
+  const pool = lazyPool({ threads, tasksPerThread });
   return {
     async applyShard(store, ticket, shard) {
       const task: ApplyTask = { store, ticket, shard };
-      await started().run(task, { filename: applyFile, name: 'applyShard' });
+      await pool.run(applyFile, 'applyShard', task);
     },
     async streamFlow(task) {
-      await started().run(task, { filename: flowFile, name: 'streamFlow', transferList: [task.port] });
+      await pool.run(flowFile, 'streamFlow', task, { transfer: [task.port] });
     },
-    async close() {
-      await pool?.destroy();
-      pool = undefined;
-    },
+    close: () => pool.close(),
   };
 }
