@@ -218,7 +218,7 @@ void LogReader::AddToIndex(Segment* segment, const std::vector<IndexEntry>& entr
     return a.before.offset < b.before.offset;
   };
   index.insert(index.end(), entries.begin(), entries.end());
-  std::stable_sort(index.begin(), index.end(), by_offset);
+  std::sort(index.begin(), index.end(), by_offset);
   const auto same = [](const IndexEntry& a, const IndexEntry& b) { return a.before == b.before; };
   index.erase(std::unique(index.begin(), index.end(), same), index.end());
 }
