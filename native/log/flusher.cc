@@ -320,7 +320,8 @@ void LogWriter::EndNoSpace() {
   ReportProgress();
 }
 
-// Oldest first, each removal durable before the next: a crash leaves no hole. What cannot be removed
+// Oldest first, each removal durable before the next: a crash leaves no hole. What cannot be
+// removed
 // now is tried again with the next segment that goes.
 Status LogWriter::RetainStep() {
   {

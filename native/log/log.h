@@ -5,7 +5,8 @@
 // in flight at a time, rotates segments and prepares the next one. Everything else may be called
 // from any thread. The listener is called on the flusher thread, without a lock of the log held.
 //
-// Invariants: durable <= written <= appended, all three record ends. After the first failed write or
+// Invariants: durable <= written <= appended, all three record ends. After the first failed write
+// or
 // sync of log bytes the log is poisoned for ever: nothing is written or acknowledged any more (P4).
 // Nothing at or behind a hold, the base or `logRetainBytes` is removed.
 #pragma once
@@ -103,11 +104,13 @@ class Log {
   virtual ~Log() = default;
 
   // Makes an empty log directory content: the first segment, beginning at `start`, synced, with the
-  // directory. The directory exists and is empty; or, for a padded segment, holds a log that was cut
+  // directory. The directory exists and is empty; or, for a padded segment, holds a log that was
+  // cut
   // at the padded range's beginning and is not open.
   static Status Create(const LogOptions& options, const Position& start, uint64_t clock,
                        bool padded = false);
-  // Opens behind a recovery scan whose verdict was clean or tail. A tail is erased on disk and synced
+  // Opens behind a recovery scan whose verdict was clean or tail. A tail is erased on disk and
+  // synced
   // before this returns (not with read_only). Starts the flusher.
   static Result<std::unique_ptr<Log>> Open(const LogOptions& options, const ScanResult& scan,
                                            LogListener* listener);
@@ -115,7 +118,8 @@ class Log {
   // --- appending: sequencer only ---
   // May the record of `record_bytes` be appended now? kGo reserves room until the Append behind it.
   virtual Admission Admit(uint64_t record_bytes) = 0;
-  // Copies header (56 bytes, sealed) and body, adds padding. `want` says how soon it must be written
+  // Copies header (56 bytes, sealed) and body, adds padding. `want` says how soon it must be
+  // written
   // and synced. Requires: Admit said kGo for exactly these bytes.
   virtual void Append(const void* header, Slice body, const Position& after, Durability want) = 0;
   // Wakes the flusher for what was appended with kSync or kOs; called once behind the appends of a
@@ -124,7 +128,8 @@ class Log {
 
   // --- progress ---
   virtual LogProgress progress() const = 0;
-  // Asks for fdatasync up to `offset` and waits for it, in every mode. kPoisoned, kClosed, kTimeout.
+  // Asks for fdatasync up to `offset` and waits for it, in every mode. kPoisoned, kClosed,
+  // kTimeout.
   virtual Status SyncTo(uint64_t offset, uint64_t timeout_ms) = 0;
 
   // --- reading: any thread ---
@@ -133,9 +138,11 @@ class Log {
   // kEvicted below the floor, kCorrupt with file and offset, kPositionUnavailable if `from` is no
   // record start. from == until gives an empty chunk. Reads what was written; never pending bytes.
   virtual Result<LogChunk> Read(uint64_t from, uint64_t until, uint64_t max_bytes) = 0;
-  // The position whose record end is exactly `offset` (or the log's start). kEvicted, kNotARecordEnd.
+  // The position whose record end is exactly `offset` (or the log's start). kEvicted,
+  // kNotARecordEnd.
   virtual Result<Position> PositionAt(uint64_t offset) = 0;
-  // The position before the record that holds `seq`. kEvicted, kPositionUnavailable (beyond the end).
+  // The position before the record that holds `seq`. kEvicted, kPositionUnavailable (beyond the
+  // end).
   virtual Result<Position> PositionBeforeSeq(uint64_t seq) = 0;
 
   // --- retention ---

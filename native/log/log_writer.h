@@ -2,7 +2,8 @@
 //
 // The sequencer calls Admit and Append; it alone decides where a segment ends, because only then
 // can it refuse a record before it has a sequence. It plans with upper bounds (a mark may come
-// before every record); the flusher replaces them by facts after each group. The flusher thread does
+// before every record); the flusher replaces them by facts after each group. The flusher thread
+// does
 // all I/O, without the mutex.
 //
 // durable_ <= written_ <= appended_. After poisoned_ is set nothing of the three moves any more.

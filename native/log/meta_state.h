@@ -1,5 +1,6 @@
 // What belongs to a position besides the entries: epoch list, clock ceiling, cursors, slots.
-// Stands in manifests and snapshots and travels in a full sync. Layout: docs/FORMAT.md "Meta state".
+// Stands in manifests and snapshots and travels in a full sync. Layout: docs/FORMAT.md "Meta
+// state".
 #pragma once
 
 #include <string>
@@ -31,7 +32,8 @@ struct MetaState {
   uint64_t features = 0;
   uint64_t clock = 0;  // timestamp of the record before `position`
   Position position;
-  std::vector<EpochEntry> epochs;  // ascending; at most kEpochsMax, older ones folded into the first
+  // ascending; at most kEpochsMax, older ones folded into the first
+  std::vector<EpochEntry> epochs;
   std::vector<CursorEntry> cursors;  // by name
   std::vector<SlotEntry> slots;
   std::vector<PaddedRange> padded;
@@ -48,7 +50,8 @@ inline constexpr size_t kCursorsMax = 1024;
 inline constexpr size_t kSlotsMax = 64;
 
 std::string EncodeMetaState(const MetaState& state);
-// kCorrupt (crc, short), kFormatUnsupported. `file` and `base_offset` only name the place in errors.
+// kCorrupt (crc, short), kFormatUnsupported. `file` and `base_offset` only name the place in
+// errors.
 Result<MetaState> DecodeMetaState(Slice bytes, const std::string& file, uint64_t base_offset);
 
 }  // namespace gapless::log

@@ -27,7 +27,8 @@ struct ScanOptions {
   Position from;                  // newest checkpoint: the scan begins at this record end
   uint64_t from_timestamp = 0;    // clock ceiling there
   uint64_t durable_mark = 0;      // lower bound of D from STATE and manifest
-  // The whole retained log is verified from its first segment on (verify, --deep), not only the part
+  // The whole retained log is verified from its first segment on (verify, --deep), not only the
+  // part
   // behind `from`.
   bool whole = false;
   // Stop here as if no valid record stood behind it: a cut that an operator or a rewind decided.
@@ -52,7 +53,8 @@ struct Damage {
   std::string file;        // as the scan saw it: a path
   uint64_t offset = 0;     // byte in the file
   uint64_t log_offset = 0; // only for the log
-  std::string what;        // header_crc, body_crc, chain, missing, short, footer, magic, format, ...
+  // header_crc, body_crc, chain, missing, short, footer, magic, format, ...
+  std::string what;
   uint64_t seq = 0;        // only for the log: the sequence expected there
 };
 
@@ -68,7 +70,8 @@ struct TailCut {
   Position from;           // == end of the scan
   std::string file;
   uint64_t file_offset = 0;
-  uint64_t bytes = 0;      // non-zero bytes behind it, from the cut to the last non-zero byte, all segments
+  // non-zero bytes behind it, from the cut to the last non-zero byte, all segments
+  uint64_t bytes = 0;
   uint64_t valid_records = 0;  // records behind it that verify by themselves (header and body CRC)
 };
 

@@ -1,4 +1,5 @@
-// What stands behind the last valid record: marks, records that nothing leads to, garbage. Called by
+// What stands behind the last valid record: marks, records that nothing leads to, garbage. Called
+// by
 // the recovery scan only; reads, never writes.
 #pragma once
 
@@ -17,7 +18,8 @@ struct TailFacts {
   uint64_t valid_records = 0;     // header and body CRC hold at the offset that the place implies
 };
 
-// Searches every position [begin, size) that is a multiple of eight. `log_offset` is the offset that
+// Searches every position [begin, size) that is a multiple of eight. `log_offset` is the offset
+// that
 // a record at `begin` would have; a mark on the way corrects it.
 Result<TailFacts> ExamineTail(io::File* file, uint64_t size, const ClusterId& cluster,
                               const Id128& secret, uint64_t segment_start, uint64_t begin,

@@ -129,7 +129,8 @@ Status SegmentWriter::Rotate(const Position& start, uint64_t clock) {
   return Status::Ok();
 }
 
-// Before the successor is visible everything here is durable: garbage in a closed segment is damage.
+// Before the successor is visible everything here is durable: garbage in a closed segment is
+// damage.
 // The last mark says that the segment is complete; a segment that was trimmed and could not grow
 // again has no room for it.
 Status SegmentWriter::CloseCurrent(uint64_t end) {

@@ -1,7 +1,9 @@
 // Crashes at every operation of small scripts, again while recovering, and failed writes and syncs.
 //
-// Oracles: what was acknowledged as synced is there; what is there is a prefix of what was appended;
-// an undamaged disk is never refused; a cut log stays cut. GAPLESS_CRASH_SCALE multiplies the images.
+// Oracles: what was acknowledged as synced is there; what is there is a prefix of what was
+// appended;
+// an undamaged disk is never refused; a cut log stays cut. GAPLESS_CRASH_SCALE multiplies the
+// images.
 #include <atomic>
 #include <cstdlib>
 
@@ -146,7 +148,8 @@ std::vector<std::string> Recovered(const Ledger& ledger, const Seen& seen) {
   return all;
 }
 
-// Judges one image: the oracles, then recovery and a life behind it. Returns the operations that the
+// Judges one image: the oracles, then recovery and a life behind it. Returns the operations that
+// the
 // recovery took.
 uint64_t CheckImage(io::FaultFileSystem* disk, const Ledger& ledger) {
   const ScanOptions scan =
@@ -239,7 +242,8 @@ TEST("the same with weak records, groups and a record larger than a segment") {
 
 TEST("the same while retention removes segments") { CrashEverywhere(RetentionScript); }
 
-// The stale tail: a hole cuts a valid record off; the next life writes the same bytes into the hole.
+// The stale tail: a hole cuts a valid record off; the next life writes the same bytes into the
+// hole.
 TEST("a record that a first crash cut off is not revived by a second one") {
   io::FaultFileSystem fs;
   LogOptions options = OptionsFor(&fs, 8192);
@@ -400,7 +404,9 @@ void FailNth(uint32_t kinds, uint64_t skip, uint64_t times, bool* struck) {
 void FailEach(uint32_t kinds) {
   for (const uint64_t times : {uint64_t{1}, io::kForever}) {
     bool struck = true;
-    for (uint64_t skip = 0; struck && !check::Failed(); ++skip) FailNth(kinds, skip, times, &struck);
+    for (uint64_t skip = 0; struck && !check::Failed(); ++skip) {
+      FailNth(kinds, skip, times, &struck);
+    }
   }
 }
 

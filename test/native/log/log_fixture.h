@@ -1,4 +1,5 @@
-// What every log test needs: options on a fault file system, an appender that keeps the model, and a
+// What every log test needs: options on a fault file system, an appender that keeps the model, and
+// a
 // scan that collects what it saw. Single thread, but for the log's own flusher.
 #pragma once
 

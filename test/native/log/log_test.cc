@@ -204,7 +204,7 @@ TEST("beyond pendingBytes Admit says wait, and calls when there is room") {
   CHECK_EQ(opened.log->Admit(900), Admission::kGo);
 }
 
-TEST("without space records are refused before they have a sequence, and go on when there is some") {
+TEST("without space records are refused before they have a sequence, and go on later") {
   io::FaultFileSystem fs;
   Opened opened;
   OpenNew(&fs, OptionsFor(&fs, 16384), &opened);

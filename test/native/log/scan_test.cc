@@ -124,7 +124,8 @@ TEST("the marks alone, without that of STATE, refuse damage below the last mark"
     REQUIRE_OK(seen.status);
     const bool below = seen.result.end.offset < seen.result.durable_mark;
     CHECK_EQ(seen.result.verdict == ScanVerdict::kCorrupt, below);
-    // Only the mark that was flipped may be lost: damage of a record below the last mark is refused.
+    // Only the mark that was flipped may be lost: damage of a record below the last mark is
+    // refused.
     if (seen.result.end.offset < ends[9]) CHECK(seen.result.verdict == ScanVerdict::kCorrupt);
     if (check::Failed()) return;
   }
@@ -387,6 +388,28 @@ TEST("an unknown format stops the scan and is never cut") {
   CHECK(seen.status.Is(Code::kFormatUnsupported));
   CHECK_EQ(seen.status.file(), path);
   CHECK_EQ(seen.status.offset(), size);
+}
+
+TEST("an error of the disk is an error, not damage, at every read of the scan") {
+  io::FaultFileSystem fs;
+  Position mark;
+  BuildClosedLog(&fs, 14, 100, 1024, &mark);
+  const uint32_t reads = static_cast<uint32_t>(io::OperationKind::kRead) |
+                         static_cast<uint32_t>(io::OperationKind::kOpen);
+  uint64_t struck = 0;
+  for (uint64_t skip = 0;; ++skip) {
+    const auto disk = fs.ImageAllKept();
+    io::FaultRule rule;
+    rule.kinds = reads;
+    rule.skip = skip;
+    disk->AddRule(rule);
+    const Seen seen = Scan(ScanFor(disk.get(), mark.offset));
+    if (disk->FaultsStruck() == 0) break;
+    ++struck;
+    CHECK(seen.status.Is(Code::kIo));
+    if (check::Failed()) return;
+  }
+  CHECK_GT(struck, 6);
 }
 
 TEST("h below D is corrupt, everything else a tail or clean") {
