@@ -118,6 +118,11 @@ class EngineImpl final : public Engine, private GenerationOwner {
   // Takes the place of the live generation: CURRENT names it already, its log is open. Readers of
   // the old one stay there; its files go with the last of them, or after viewMaxAge.
   void InstallGeneration(std::shared_ptr<Generation> next);
+  // Names `next` in STATE and CURRENT and installs it (generation_builder.cc).
+  Status SwitchGeneration(std::shared_ptr<Generation> next, const Counters& spilled, bool* named);
+  // One generation is built at a time; false: another one is.
+  bool BeginBuilding() { return !building_.exchange(true); }
+  void EndBuilding() { building_.store(false); }
 
  private:
   enum class EpochPhase : uint8_t { kNone, kWanted, kBegun };
@@ -273,6 +278,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   mutable Mutex live_mutex_;
   VisibleCell visible_;
   std::atomic<bool> is_primary_{true};
+  std::atomic<bool> building_{false};
 };
 
 }  // namespace gapless::engine

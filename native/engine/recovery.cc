@@ -8,6 +8,7 @@
 #include "base/coding.h"
 #include "base/thread.h"
 #include "engine/current.h"
+#include "engine/generation_builder.h"
 #include "io/file_names.h"
 #include "snapshot/flow_format.h"
 #include "snapshot/snapshot.h"
@@ -41,18 +42,9 @@ Status CompleteSummary(io::FileSystem* fs, const std::string& path, snapshot::Fl
 
 Status LoadFlow(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
                 size_t index, table::Store* store) {
-  snapshot::FlowSummary summary = manifest.flows[index];
-  const std::string path = io::JoinPath(io::JoinPath(generation_path, io::kRunsDirectory),
-                                        io::FlowName(summary.flow));
   snapshot::FlowHeader header;
-  header.flow = summary.flow;
-  header.flows = static_cast<uint32_t>(manifest.flows.size());
-  header.features = manifest.meta.features;
-  header.cluster = manifest.cluster;
-  header.position = manifest.meta.position;
-  header.clock = manifest.meta.clock;
-  RETURN_IF_ERROR(CompleteSummary(fs, path, &header, &summary));
-  RETURN_IF_ERROR(snapshot::VerifyFlowFile(fs, path, header, summary));
+  RETURN_IF_ERROR(VerifyBaseFlow(fs, generation_path, manifest, index, &header));
+  const std::string path = BaseFlowPath(generation_path, manifest, index);
   Result<std::unique_ptr<snapshot::FlowReader>> reader = snapshot::OpenFlow(fs, path, header);
   if (!reader.ok()) return reader.status();
   table::Entry entry;
@@ -107,6 +99,26 @@ void DescribeSkip(io::FileSystem* fs, const std::string& path, const Position& e
 }
 
 }  // namespace
+
+std::string BaseFlowPath(const std::string& generation_path, const Manifest& manifest,
+                         size_t index) {
+  return io::JoinPath(io::JoinPath(generation_path, io::kRunsDirectory),
+                      io::FlowName(manifest.flows[index].flow));
+}
+
+Status VerifyBaseFlow(io::FileSystem* fs, const std::string& generation_path,
+                      const Manifest& manifest, size_t index, snapshot::FlowHeader* header) {
+  snapshot::FlowSummary summary = manifest.flows[index];
+  const std::string path = BaseFlowPath(generation_path, manifest, index);
+  header->flow = summary.flow;
+  header->flows = static_cast<uint32_t>(manifest.flows.size());
+  header->features = manifest.meta.features;
+  header->cluster = manifest.cluster;
+  header->position = manifest.meta.position;
+  header->clock = manifest.meta.clock;
+  RETURN_IF_ERROR(CompleteSummary(fs, path, header, &summary));
+  return snapshot::VerifyFlowFile(fs, path, *header, summary);
+}
 
 Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, bool read_only) {
   StoreFiles files;
@@ -216,7 +228,7 @@ log::ScanOptions MakeScanOptions(io::FileSystem* fs, const StoreFiles& files) {
   scan.from = files.manifest.meta.position;
   scan.from_timestamp = files.manifest.meta.clock;
   const NodeState& state = files.state->state();
-  if (state.generation == files.generation) scan.durable_mark = state.durable_mark;
+  scan.durable_mark = DurableMarkOf(state, files.generation);
   scan.padded = files.manifest.meta.padded;
   scan.padded.insert(scan.padded.end(), state.padded.begin(), state.padded.end());
   return scan;

@@ -34,6 +34,10 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
 // The operations of a verified batch body, with their sequences.
 table::Mutation ToMutation(const log::Operation& operation, uint64_t seq);
 
+// The flow files of the manifest's base; *header is what the file says of its compression.
+std::string BaseFlowPath(const std::string& generation_path, const Manifest& manifest, size_t index);
+Status VerifyBaseFlow(io::FileSystem* fs, const std::string& generation_path,
+                      const Manifest& manifest, size_t index, snapshot::FlowHeader* header);
 // Verifies and loads the flows of the manifest's base, several at a time.
 Status LoadBase(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
                 table::Store* store);

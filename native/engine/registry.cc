@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "engine/generation_builder.h"
 #include "io/file_names.h"
 
 namespace gapless::engine {
@@ -132,6 +133,7 @@ Result<std::shared_ptr<EngineImpl>> OpenFirst(const std::string& path, const Opt
   if (!recovered.ok()) return recovered.status();
   // Only a directory that can be served is changed.
   Status flags = ApplyOpenFlags(path, options, &files.value());
+  if (flags.ok() && !options.read_only) flags = SettleSwitch(options.fs, path, &files.value());
   if (flags.ok() && !options.read_only) {
     flags = RemoveOlderGenerations(options.fs, path, files.value().generation);
   }

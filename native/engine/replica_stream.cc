@@ -4,8 +4,8 @@
 // thread a shard, tickets in order. What is received may run ahead of what is visible.
 #include <algorithm>
 
-#include "base/coding.h"
 #include "engine/engine_impl.h"
+#include "engine/received.h"
 
 namespace gapless::engine {
 namespace {
@@ -13,56 +13,6 @@ namespace {
 // Longest wait of one call for room in the log; behind it the caller hears how far it came.
 constexpr uint64_t kRoomWaitUs = 5000;
 constexpr uint64_t kRoomPollUs = 1000;
-
-Status Protocol(const char* reason, const std::string& what) {
-  return Status::Error(Code::kProtocol, what).With("reason", reason);
-}
-
-uint64_t RecordBytesAt(const char* at) {
-  return AlignUp8(log::kRecordHeaderBytes + uint64_t{LoadU32(at + log::kRecordBodyBytes)});
-}
-
-// Skips records that are here already. Their header CRC cannot be checked (it covers an offset that
-// they do not carry); their length only has to lead to a record that verifies.
-Status SkipKnown(uint64_t seq, Slice* records, uint64_t* skipped) {
-  while (records->size() >= log::kRecordHeaderBytes) {
-    const uint64_t first = LoadU64(records->data() + log::kRecordFirstSeq);
-    if (first > seq) return Status::Ok();
-    const uint64_t operations = LoadU32(records->data() + log::kRecordOperations);
-    if (first + std::max<uint64_t>(operations, 1) - 1 > seq) {
-      return Protocol("misaligned", "a record begins below and ends above what was received");
-    }
-    const uint64_t bytes = RecordBytesAt(records->data());
-    if (bytes > records->size()) return Protocol("short", "a record is cut off");
-    records->RemovePrefix(static_cast<size_t>(bytes));
-    ++*skipped;
-  }
-  return records->empty() ? Status::Ok() : Protocol("short", "a record is cut off");
-}
-
-// What CheckRecord leaves to the history: epochs go on, and a batch holds what it says.
-Status CheckMeaning(const log::RecordView& record, const Position& before, uint64_t* operations) {
-  const log::RecordHeader& header = record.header;
-  if (header.kind == log::RecordKind::kEpoch) {
-    log::EpochBody body;
-    if (!log::DecodeEpochBody(record.body, &body) || body.before != before ||
-        header.epoch <= before.epoch) {
-      return Protocol("epoch", "an epoch does not follow the one before it");
-    }
-    return Status::Ok();
-  }
-  if (header.epoch != before.epoch) {
-    return Protocol("epoch", "a record belongs to an epoch that did not begin");
-  }
-  if (header.kind != log::RecordKind::kBatch) return Status::Ok();
-  uint32_t counted = 0;
-  const Status body = log::CheckBatchBody(record.body, &counted);
-  if (!body.ok() || counted != header.operations) {
-    return Protocol("body", "a batch is not what its header says");
-  }
-  *operations += counted;
-  return Status::Ok();
-}
 
 }  // namespace
 
@@ -88,21 +38,8 @@ Status EngineImpl::CheckIncoming(Slice records, Incoming* incoming) {
   const uint64_t latest_ms = options_.clock->WallMs() + options_.clock_max_ahead_ms;
   while (!rest.empty()) {
     TicketRecord record;
-    const log::RecordCheck check =
-        log::CheckRecord(incoming->cluster, at, clock, rest, &record.record);
-    if (check == log::RecordCheck::kFormat) {
-      return Status::Error(Code::kFormatUnsupported, "a record is of another version");
-    }
-    if (check != log::RecordCheck::kOk) {
-      const bool gap = rest.size() >= log::kRecordHeaderBytes &&
-                       LoadU64(rest.data() + log::kRecordFirstSeq) > at.seq + 1;
-      if (gap) return Protocol("gap", "records are missing in front of what came");
-      return Protocol(log::RecordCheckText(check), "a record does not verify");
-    }
-    if (record.record.header.timestamp >> 16 > latest_ms) {
-      return Protocol("clock_ahead", "a record lies too far ahead of this node's clock");
-    }
-    RETURN_IF_ERROR(CheckMeaning(record.record, at, &ticket.operations));
+    RETURN_IF_ERROR(CheckReceived(incoming->cluster, latest_ms, at, clock, rest, &record.record,
+                                  &ticket.operations));
     record.before = at;
     record.after = record.record.header.After(at.offset);
     at = record.after;
