@@ -230,8 +230,7 @@ Status LogWriter::Rotate(const GroupBuffer::Break& at) {
 void LogWriter::WriteSidecar(const Segment& segment) {
   std::string bytes;
   {
-    auto& mutex = const_cast<Segment&>(segment).mutex;
-    const MutexLock lock(&mutex);
+    const MutexLock lock(&segment.mutex);
     bytes = EncodeSegmentIndex(segment.start.offset, segment.index);
   }
   const std::string path =

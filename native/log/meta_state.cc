@@ -61,6 +61,7 @@ class Cursor {
     if (count > limit) ok_ = false;
     return ok_ ? count : 0;
   }
+  void Fail() { ok_ = false; }
 
  private:
   template <typename T>
@@ -83,8 +84,9 @@ void DecodeEpochs(Cursor* from, MetaState* state) {
     entry.chain = from->U64();
     entry.node.bytes = from->TakeId();
     entry.time_ms = from->U64();
-    const Slice cause = from->Take(8);
-    entry.cause = from->ok() ? cause.bytes()[0] : uint8_t{0};
+    const uint64_t cause = from->U64();
+    if (cause > UINT8_MAX) from->Fail();  // its seven bytes behind are reserved
+    entry.cause = static_cast<uint8_t>(cause);
     state->epochs.push_back(entry);
   }
 }

@@ -145,9 +145,9 @@ size_t SegmentSet::RemovableCount() const {
 }
 
 void SegmentSet::DropOversized() {
-  std::erase_if(holds_, [this](const HoldInfo& hold) {
-    return hold.max_bytes != 0 && written_.offset > hold.offset &&
-           written_.offset - hold.offset > hold.max_bytes;
+  const uint64_t end = written_.offset;
+  std::erase_if(holds_, [end](const HoldInfo& hold) {
+    return hold.max_bytes != 0 && end > hold.offset && end - hold.offset > hold.max_bytes;
   });
 }
 

@@ -27,7 +27,7 @@ class Segment {
   const Position start;
   const uint64_t clock;
 
-  Mutex mutex;
+  mutable Mutex mutex;
   std::shared_ptr<io::File> file GUARDED_BY(mutex);
   bool index_known GUARDED_BY(mutex) = false;
   std::vector<IndexEntry> index GUARDED_BY(mutex);
