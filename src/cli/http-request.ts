@@ -105,14 +105,19 @@ export function isAuthorized(request: IncomingMessage, token: string | undefined
   return given.length === wanted.length && timingSafeEqual(given, wanted);
 }
 
-/** Reads a body of at most `bytesMax`; more is BATCH_TOO_LARGE (413). */
-export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+/** Reads a body of at most `bytesMax`; more is `code` (413), and the rest stays unread. */
+export async function readBody(
+  request: IncomingMessage,
+  bytesMax: number,
+  code: 'VALUE_TOO_LARGE' | 'BATCH_TOO_LARGE' = 'BATCH_TOO_LARGE',
+): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
-  const tooLarge = (): Error => createError('BATCH_TOO_LARGE', `the body has more than ${bytesMax} bytes`);
+  const tooLarge = (): Error => createError(code, `the body has more than ${bytesMax} bytes`);
   if (announced > bytesMax) throw tooLarge();
   const parts: Buffer[] = [];
   let bytes = 0;
-  for await (const part of request) {
+  // Leaving the loop must not destroy the request: the refusal is still to be answered.
+  for await (const part of request.iterator({ destroyOnReturn: false })) {
     const chunk = Buffer.from(part);
     bytes += chunk.length;
     if (bytes > bytesMax) throw tooLarge();

@@ -114,6 +114,11 @@ function versionOf(version: unknown): Version | null {
   return parseVersion(version);
 }
 
+/** Checks are conditions, not operations of the log. */
+export function countWrites(operations: readonly TextOperation[]): number {
+  return operations.filter(({ op }) => op !== 'check').length;
+}
+
 /** The line of one operation, as parseOperations reads it. */
 export function operationLine(operation: TextOperation): string {
   const { op } = operation;

@@ -20,6 +20,11 @@ export class Output {
     this.json = json;
   }
 
+  /** For `serve`, whose lines must not wait for their reader. */
+  get stdout(): NodeJS.WritableStream {
+    return this.#streams.stdout;
+  }
+
   /** One JSON line on stdout. Resolves when the stream can take more. */
   async line(value: object): Promise<void> {
     await this.raw(`${JSON.stringify(value)}\n`);

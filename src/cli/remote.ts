@@ -1,25 +1,12 @@
 /**
- * A node's status address as its clients see it: one request function, errors turned back into the table's errors, and the
- * data commands' Target over it.
+ * A node's status address as its clients see it: secrets and tokens, one request function, and errors turned back into
+ * the errors of the table. The data commands' Target over it is remote-target.ts.
  */
 import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { createError, isErrorCode } from '../errors.js';
-import { parsePosition, parseVersion, toPosition, toVersion } from '../position.js';
-import { operationLine } from './operations.js';
-import type {
-  DigestAnswer,
-  ReadAnswer,
-  ScanQuery,
-  ScanRow,
-  Target,
-  TextOperation,
-  WriteAnswer,
-  WriteFlags,
-} from './target.js';
-import { decodeBase64 } from './text.js';
+import { createError, GaplessError, isErrorCode } from '../errors.js';
 import { UsageError } from './usage.js';
 
 const tokenLabel = 'gaplessdb status v1';
@@ -57,52 +44,108 @@ export class Remote {
   readonly #timeoutMs: number;
 
   constructor(options: RemoteOptions) {
-    this.#base = new URL(options.url);
+    this.#base = baseUrl(options.url);
     this.#headers = options.secret === undefined ? {} : { Authorization: `Bearer ${bearerToken(options.secret)}` };
     this.#timeoutMs = options.timeoutMs;
   }
 
-  /** Sends one request; resolves with the head of the answer. Rejects with IO or TIMEOUT. */
+  /**
+   * Sends one request; resolves with the head of the answer. Rejects with IO or TIMEOUT; a body that breaks off later
+   * throws the same from its iteration. `timeoutMs` is the longest silence, not the longest answer.
+   */
   async open(method: string, path: string, body?: Buffer | string): Promise<IncomingMessage> {
     const url = new URL(path, this.#base);
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const payload = body === undefined ? undefined : Buffer.from(body);
     const headers = payload === undefined ? this.#headers : { ...this.#headers, 'Content-Length': payload.length };
     return await new Promise<IncomingMessage>((resolve, reject) => {
-      const outgoing = send(
-        url,
-        { method, headers, agent: false, signal: AbortSignal.timeout(this.#timeoutMs) },
-        resolve,
-      );
+      let response: IncomingMessage | undefined;
+      const outgoing = send(url, { method, headers, agent: false }, (incoming) => {
+        response = incoming;
+        resolve(incoming);
+      });
+      outgoing.setTimeout(this.#timeoutMs, () => {
+        const what = `gave no answer within ${this.#timeoutMs} ms`;
+        const late = createError('TIMEOUT', `${this.#base.origin} ${what}`, {
+          details: { timeoutMs: this.#timeoutMs },
+        });
+        response?.destroy(late);
+        outgoing.destroy(late);
+      });
       outgoing.on('error', (cause) => {
-        const late = cause.name === 'AbortError' || cause.name === 'TimeoutError';
-        const what = late ? `gave no answer within ${this.#timeoutMs} ms` : `cannot be reached: ${cause.message}`;
-        reject(createError(late ? 'TIMEOUT' : 'IO', `${this.#base.origin} ${what}`, { cause }));
+        const isOurs = cause instanceof GaplessError;
+        const message = `${this.#base.origin} cannot be reached: ${cause.message}`;
+        reject(isOurs ? cause : createError('IO', message, { cause }));
       });
       outgoing.end(payload);
     });
   }
 
+  /** The body of an answer, chunk by chunk; what breaks it off is IO or TIMEOUT. */
+  async *chunks(response: IncomingMessage): AsyncGenerator<Buffer, void, void> {
+    try {
+      for await (const part of response) yield Buffer.from(part);
+    } catch (cause) {
+      if (cause instanceof GaplessError) throw cause;
+      throw createError('IO', `the answer of ${this.#base.origin} broke off`, { cause });
+    }
+  }
+
   /** The whole answer; an error status becomes the error that its body names. 404 is an answer. */
   async call(method: string, path: string, body?: Buffer | string): Promise<Answer> {
     const response = await this.open(method, path, body);
-    const parts: Buffer[] = [];
-    for await (const part of response) parts.push(Buffer.from(part));
-    const answer = { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) };
+    const answer = await this.#collect(response);
     if (answer.status >= 400 && answer.status !== 404) throw answerError(answer);
     return answer;
   }
 
   /** A JSON object; 404 is an error here. */
-  async json(method: string, path: string, body?: object): Promise<Record<string, unknown>> {
-    const answer = await this.call(method, path, body === undefined ? undefined : JSON.stringify(body));
+  async json(method: string, path: string, body?: object | string): Promise<Record<string, unknown>> {
+    const text = typeof body === 'object' ? JSON.stringify(body) : body;
+    const answer = await this.call(method, path, text);
     if (answer.status === 404) throw answerError(answer);
     return parseObject(answer.body.toString('utf8'));
   }
+
+  /** The lines of an NDJSON answer as they arrive. */
+  async *lines(path: string): AsyncGenerator<Record<string, unknown>, void, void> {
+    const response = await this.open('GET', path);
+    if (response.statusCode !== 200) throw answerError(await this.#collect(response));
+    let rest: Buffer[] = [];
+    for await (const chunk of this.chunks(response)) {
+      let from = 0;
+      for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, from)) {
+        yield parseObject(Buffer.concat([...rest, chunk.subarray(from, end)]).toString('utf8'));
+        rest = [];
+        from = end + 1;
+      }
+      if (from < chunk.length) rest.push(chunk.subarray(from));
+    }
+    if (rest.length > 0) throw createError('IO', `the answer of ${this.#base.origin} broke off inside a line`);
+  }
+
+  async #collect(response: IncomingMessage): Promise<Answer> {
+    const parts: Buffer[] = [];
+    for await (const part of this.chunks(response)) parts.push(part);
+    return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) };
+  }
 }
 
-function parseObject(text: string): Record<string, unknown> {
-  const parsed: unknown = JSON.parse(text);
+function baseUrl(text: string): URL {
+  try {
+    return new URL(text);
+  } catch (cause) {
+    throw new UsageError(`"${text}" is no address such as http://127.0.0.1:4000`, { cause });
+  }
+}
+
+export function parseObject(text: string): Record<string, unknown> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (cause) {
+    throw createError('PROTOCOL', 'the node answered no JSON', { cause });
+  }
   if (typeof parsed !== 'object' || parsed === null) throw createError('PROTOCOL', 'the node answered no JSON object');
   return Object.fromEntries(Object.entries(parsed));
 }
@@ -119,92 +162,9 @@ function answerError(answer: Answer): Error {
   return createError(code, String(message), { details: facts });
 }
 
-/** `/kv?key64=`: any key, whatever URL parsers do to paths. */
-function keyPath(key: Buffer, query: Readonly<Record<string, string | undefined>> = {}): string {
-  return `/kv?${queryText({ key64: key.toString('base64url'), ...query })}`;
-}
-
-export function queryText(query: Readonly<Record<string, string | undefined>>): string {
+/** Query text of the parameters that have a value. */
+export function queryText(query: Readonly<Record<string, string | number | bigint | undefined>>): string {
   const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, value);
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, `${value}`);
   return parameters.toString();
-}
-
-function header(answer: Answer, name: string): string {
-  const value = answer.headers[name];
-  if (typeof value !== 'string') throw createError('PROTOCOL', `the node's answer has no header ${name}`);
-  return value;
-}
-
-export class RemoteTarget implements Target {
-  readonly #remote: Remote;
-
-  constructor(remote: Remote) {
-    this.#remote = remote;
-  }
-
-  async get(key: Buffer): Promise<ReadAnswer> {
-    const answer = await this.#remote.call('GET', keyPath(key));
-    const position = parsePosition(header(answer, 'x-gapless-position'));
-    if (answer.status === 404) return { found: undefined, position };
-    return { found: { value: answer.body, version: parseVersion(header(answer, 'x-gapless-version')) }, position };
-  }
-
-  async write(operations: readonly TextOperation[], flags: WriteFlags): Promise<WriteAnswer> {
-    const lines = operations.map((operation) => `${operationLine(operation)}\n`).join('');
-    const body = await this.#remote.call('POST', `/batch?${queryText({ ...flags })}`, lines);
-    const answer = parseObject(body.body.toString('utf8'));
-    const results = Array.isArray(answer['results']) ? answer['results'].map((result) => BigInt(String(result))) : [];
-    return { position: toPosition(answer['position']), firstSeq: BigInt(String(answer['firstSeq'])), results };
-  }
-
-  async *scan(query: ScanQuery): AsyncGenerator<ScanRow> {
-    const answer = await this.#remote.call('GET', `/scan?${scanQueryText(query, scanPageRows)}`);
-    for (const line of answer.body.toString('utf8').split('\n')) if (line !== '') yield scanRow(parseObject(line));
-  }
-
-  async digest(at: bigint | undefined): Promise<DigestAnswer> {
-    const answer = await this.#remote.json('GET', `/digest?${queryText({ at: at?.toString() })}`);
-    return {
-      position: toPosition(answer['position']),
-      keys: Number(answer['keys']),
-      bytes: Number(answer['bytes']),
-      digest: String(answer['digest']),
-    };
-  }
-
-  async close(): Promise<void> {}
-}
-
-/** Every byte that is not a letter or digit is percent-encoded. */
-function percentEncode(bytes: Buffer): string {
-  return Array.from(bytes, (byte) => {
-    const char = String.fromCharCode(byte);
-    return /[A-Za-z0-9]/.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }).join('');
-}
-
-/** The most rows that one answer may hold. */
-const scanPageRows = 100_000;
-
-function scanQueryText(query: ScanQuery, limit: number): string {
-  const parts = [`limit=${query.limit ?? limit}`];
-  if (query.prefix !== undefined) parts.push(`prefix=${percentEncode(query.prefix)}`);
-  if (query.from !== undefined) parts.push(`from=${percentEncode(query.from)}`);
-  if (query.to !== undefined) parts.push(`to=${percentEncode(query.to)}`);
-  if (query.reverse) parts.push('reverse=1');
-  if (query.keys) parts.push('keys=1');
-  return parts.join('&');
-}
-
-function scanRow(line: Record<string, unknown>): ScanRow {
-  const bytes = (name: string): Buffer | undefined => {
-    const base64 = line[`${name}64`];
-    if (typeof base64 === 'string') return decodeBase64(base64, name);
-    const text = line[name];
-    return typeof text === 'string' ? Buffer.from(text, 'utf8') : undefined;
-  };
-  const value = bytes('value');
-  const row = { key: bytes('key') ?? Buffer.alloc(0), version: toVersion(line['version']) };
-  return value === undefined ? row : { ...row, value };
 }

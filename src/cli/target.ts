@@ -1,7 +1,8 @@
 /**
  * What a data command works on: a directory opened here, or a node's status address. Both answer in the same shapes, so that
- * each command is written once.
+ * each command is written once. The status address itself answers through the same interface.
  */
+import type { AckLevel } from '../options.js';
 import type { Position, Version } from '../position.js';
 
 export type DurabilityName = 'sync' | 'os' | 'memory';
@@ -23,7 +24,12 @@ export interface ByteRange {
 }
 
 export interface WriteFlags {
-  readonly durability?: DurabilityName;
+  readonly durability?: DurabilityName | undefined;
+  /** Replicas that must have the write at `level` before it is acknowledged; 0 or absent: none. */
+  readonly replicas?: number | undefined;
+  readonly level?: AckLevel | undefined;
+  /** How long to wait for them. */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface WriteAnswer {
@@ -38,10 +44,10 @@ export interface ReadAnswer {
 }
 
 export interface ScanQuery {
-  readonly prefix?: Buffer;
-  readonly from?: Buffer;
-  readonly to?: Buffer;
-  readonly limit?: number;
+  readonly prefix?: Buffer | undefined;
+  readonly from?: Buffer | undefined;
+  readonly to?: Buffer | undefined;
+  readonly limit?: number | undefined;
   readonly reverse: boolean;
   readonly keys: boolean;
 }
@@ -66,5 +72,7 @@ export interface Target {
   write(operations: readonly TextOperation[], flags: WriteFlags): Promise<WriteAnswer>;
   scan(query: ScanQuery): AsyncIterable<ScanRow>;
   digest(at: bigint | undefined): Promise<DigestAnswer>;
+  /** What reads see now. */
+  position(): Promise<Position>;
   close(): Promise<void>;
 }

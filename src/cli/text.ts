@@ -98,6 +98,19 @@ export function parseU64(text: string, what: string): bigint {
   return value;
 }
 
+/** One of the known words, or undefined where there is none. */
+export function oneOf<T extends string>(text: string | undefined, known: readonly T[], what: string): T | undefined {
+  if (text === undefined) return undefined;
+  const found = known.find((name) => name === text);
+  if (found === undefined) throw new UsageError(`${what} must be one of ${known.join(', ')}, not "${text}"`);
+  return found;
+}
+
+/** Names that a snapshot on a node may have. */
+export function isSnapshotName(name: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(name) && !/^\.+$/.test(name);
+}
+
 export interface HostPort {
   readonly host: string;
   readonly port: number;

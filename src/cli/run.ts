@@ -1,0 +1,53 @@
+/**
+ * From the words of a command line to an exit code. Everything of the process comes in as arguments.
+ */
+
+import { packageVersion } from '../index.js';
+import { type Command, type Context, exitDone, exitUsage } from './command.js';
+import { findCommand, overview } from './commands.js';
+import { Output, type Streams } from './output.js';
+import { helpText, type ParsedCommand, parseCommand } from './usage.js';
+
+export type Process = Omit<Context, 'output'> & { readonly streams: Streams };
+
+/** Runs one command; never rejects. */
+export async function run(words: readonly string[], process: Process): Promise<number> {
+  const output = new Output(process.streams, words.includes('--json'));
+  try {
+    const [first] = words;
+    if (first === undefined) {
+      output.note(overview());
+      return exitUsage;
+    }
+    if (first === '--help' || first === '-h' || first === 'help') return await print(output, overview());
+    if (first === '--version') return await print(output, `${packageVersion()}\n`);
+    const { command, rest } = findCommand(words);
+    const parsed = parseCommand(command.syntax, rest);
+    if (parsed.has('help')) return await print(output, helpText(command.syntax));
+    return await runCommand(command, parsed, process, new Output(process.streams, parsed.has('json')));
+  } catch (error) {
+    if (isLostStdout(error)) return exitDone;
+    return output.failure(error);
+  }
+}
+
+async function runCommand(command: Command, parsed: ParsedCommand, process: Process, output: Output): Promise<number> {
+  const { stdin, env, clock } = process;
+  try {
+    return await command.run({ output, stdin, env, clock }, parsed);
+  } catch (error) {
+    if (isLostStdout(error)) return exitDone;
+    return output.failure(error);
+  }
+}
+
+/** The reader of stdout went away (`gapless scan ... | head`): nobody is left who could be told. */
+function isLostStdout(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return error instanceof Error && code === 'EPIPE' && syscall === 'write';
+}
+
+async function print(output: Output, text: string): Promise<number> {
+  await output.raw(text);
+  return exitDone;
+}

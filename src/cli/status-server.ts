@@ -1,0 +1,120 @@
+/**
+ * The status address: one HTTP server beside a node. Order of every request: limits of the head, origin, endpoint, token,
+ * query, then the handler; a body is read only by the handler. The thread of `serve`.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createError } from '../errors.js';
+import type { EventHub } from './event-hub.js';
+import { isAuthorized, originRefusal, parseTarget, requestHeadBytesMax, requestHeadTimeoutMs } from './http-request.js';
+import type { NodeCell } from './node-cell.js';
+import { Exchange, MethodRefusal, OriginRefusal, type Route } from './status-exchange.js';
+import { allRoutes, findRoute } from './status-routes.js';
+import type { HostPort } from './text.js';
+
+export interface StatusServerOptions {
+  readonly address: HostPort;
+  /** Undefined: everybody may. */
+  readonly token: string | undefined;
+  readonly allowedHosts: readonly string[];
+}
+
+/** Connections at one time; more are refused by closing them. */
+const connectionsMax = 256;
+const checkEveryMs = 1000;
+
+export class StatusServer {
+  readonly #server: Server;
+  readonly #node: NodeCell;
+  readonly #hub: EventHub;
+  readonly #options: StatusServerOptions;
+  readonly #routes: readonly Route[] = allRoutes();
+
+  private constructor(node: NodeCell, hub: EventHub, options: StatusServerOptions) {
+    this.#node = node;
+    this.#hub = hub;
+    this.#options = options;
+    this.#server = createServer({
+      maxHeaderSize: requestHeadBytesMax,
+      headersTimeout: requestHeadTimeoutMs,
+      connectionsCheckingInterval: checkEveryMs,
+    });
+    this.#server.maxConnections = connectionsMax;
+    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+      void this.#serve(request, response, false);
+    this.#server.on('request', serve);
+    // "Expect: 100-continue": the body is invited only behind authorization.
+    this.#server.on('checkContinue', (request, response) => void this.#serve(request, response, true));
+  }
+
+  /** Binds the address; IO if it is in use. */
+  static async bind(node: NodeCell, hub: EventHub, options: StatusServerOptions): Promise<StatusServer> {
+    const server = new StatusServer(node, hub, options);
+    await server.#listen();
+    return server;
+  }
+
+  get address(): HostPort {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return { host: address, port };
+  }
+
+  /** Takes no more connections; what is being answered goes on until `destroy`. */
+  close(): void {
+    this.#server.close();
+    this.#hub.close();
+    this.#server.closeIdleConnections();
+  }
+
+  destroy(): void {
+    this.#server.closeAllConnections();
+  }
+
+  #listen(): Promise<void> {
+    const { host, port } = this.#options.address;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (cause) => {
+        const details = { host, port, errno: Math.abs((cause as NodeJS.ErrnoException).errno ?? 0) };
+        reject(createError('IO', `bind the status address ${host}:${port}: ${cause.message}`, { cause, details }));
+      });
+      this.#server.listen({ host, port }, resolve);
+    });
+  }
+
+  /** Never throws. */
+  async #serve(request: IncomingMessage, response: ServerResponse, invites: boolean): Promise<void> {
+    // A client that goes away is no error of ours.
+    request.on('error', () => undefined);
+    response.on('error', () => undefined);
+    let exchange: Exchange | undefined;
+    try {
+      exchange = new Exchange(request, response, { path: '/', query: emptyQuery() }, this.#node, this.#hub);
+      const refusal = originRefusal(request, this.#options.allowedHosts);
+      if (refusal !== undefined) throw new OriginRefusal(refusal);
+      const target = parseTarget(request.url ?? '/');
+      exchange = new Exchange(request, response, target, this.#node, this.#hub);
+      const method = request.method ?? 'GET';
+      if (!this.#isOpen(method, target.path)) this.#authorize(request);
+      const route = findRoute(this.#routes, method, target.path);
+      target.query.allow(...route.query);
+      if (invites) response.writeContinue();
+      await route.handle(exchange);
+    } catch (error) {
+      const allow = error instanceof MethodRefusal ? { Allow: error.methods.join(', ') } : {};
+      exchange?.fail(error, allow);
+    }
+  }
+
+  #isOpen(method: string, path: string): boolean {
+    return this.#routes.some((route) => route.isOpen === true && route.method === method && route.path === path);
+  }
+
+  #authorize(request: IncomingMessage): void {
+    if (isAuthorized(request, this.#options.token)) return;
+    throw createError('AUTH_FAILED', 'this node wants "Authorization: Bearer TOKEN"; gapless token prints it');
+  }
+}
+
+function emptyQuery(): ReturnType<typeof parseTarget>['query'] {
+  return parseTarget('/').query;
+}
