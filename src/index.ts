@@ -56,6 +56,7 @@ export type { Entry } from './reads.js';
 export type { Replication, ReplicationStatus } from './replication/ports.js';
 export type { Bytes } from './scratch.js';
 export type { SnapshotResult } from './snapshot.js';
+export { type DirectoryStat, statDirectory } from './stat.js';
 export type { Stats, Status } from './status.js';
 export type { VerifyResult } from './verify.js';
 export { packageVersion } from './version.js';
