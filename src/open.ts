@@ -1,7 +1,5 @@
 /** Opening a database: where the handle, the public class and replication come together. */
-import { availableParallelism } from 'node:os';
 import { systemRandom } from './base/prng.js';
-import { durabilityCodes } from './binding/contract.js';
 import { Database } from './database.js';
 import { Node, type ReplicationFactory } from './node.js';
 import type { OpenOptions } from './options.js';
@@ -20,21 +18,19 @@ export async function open(path: string, options: OpenOptions = {}): Promise<Dat
   return new Database(await Node.open(path, options, startReplication));
 }
 
-const startReplication: ReplicationFactory = (node, { ring, emit }) => {
-  const { options, store, addon, clock } = node;
-  const { slotMaxBytes, compression } = options;
+const startReplication: ReplicationFactory = (node, ports) => {
+  const { store, addon, options, clock } = node;
   return new ReplicationController({
+    ...ports,
     store,
-    tools: addon,
-    tasks: replicationTasks(Math.max(1, Math.min(4, store.identity().shards, availableParallelism()))),
-    options: { ...options.replication, slotMaxBytes, compression },
-    isSync: store.state().durability === durabilityCodes.sync,
-    version: packageVersion(),
     clock,
+    tools: addon,
+    tasks: replicationTasks(store.identity().shards),
+    options: { ...options.replication, slotMaxBytes: options.slotMaxBytes, compression: options.compression },
+    isSync: store.state().durability === 0,
+    version: packageVersion(),
     random: systemRandom(),
     network: tcpNetwork(),
-    ring,
     asksFull: () => null,
-    emit,
   });
 };
