@@ -48,6 +48,7 @@ class Line {
   }
   shift(): Waiting | undefined {
     const item = this.#items[this.#head];
+    if (item === undefined) return undefined;
     this.#head += 1;
     if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
