@@ -235,7 +235,10 @@ Result<bool> FlowDecoder::NextEntry(table::Entry* entry) {
   if (!in_chunk_) return false;
   switch (parser_.Next(entry)) {
     case ParseOutcome::kEntry:
-      return true;
+      // Above the position an entry would never become visible; 0 is the sequence of nothing.
+      if (entry->seq != 0 && entry->seq <= expected_.position.seq) return true;
+      failed_ = Damaged("order", "entry that is not of the flow's position", file_, chunk_.offset);
+      break;
     case ParseOutcome::kDrained:
       failed_ = EndChunk();
       break;

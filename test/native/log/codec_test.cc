@@ -219,6 +219,16 @@ TEST("meta state is read back, and every flipped byte and truncation is refused"
   CHECK(DecodeMetaState(newer, "m", 0).status().Is(Code::kFormatUnsupported));
 }
 
+TEST("meta state with something in the reserved bytes of an epoch is refused under a right checksum") {
+  const MetaState state = SomeMeta();
+  std::string bytes = EncodeMetaState(state);
+  constexpr size_t kFirstCause = 64 + 4 + 72;  // head, count, fields in front of it
+  REQUIRE(static_cast<uint8_t>(bytes[kFirstCause]) == state.epochs.front().cause);
+  bytes[kFirstCause + 7] = 1;
+  StoreU32(bytes.data() + bytes.size() - 4, Crc32c(Slice(bytes.data(), bytes.size() - 4)));
+  CHECK(DecodeMetaState(bytes, "m", 0).status().Is(Code::kCorrupt));
+}
+
 TEST("meta state follows the records") {
   MetaState state;
   Position at;

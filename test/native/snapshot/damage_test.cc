@@ -204,6 +204,13 @@ TEST("keys out of order and keys given twice are damage") {
   CheckForged(ForgedOf({{"ab", "1", 1, 0}, {"a", "2", 2, 0}}), Code::kCorrupt, "order");
 }
 
+TEST("an entry without a sequence, or behind the flow's position, is damage") {
+  const uint64_t last = SampleHeader(Compression::kNone).position.seq;
+  CheckForged(ForgedOf({{"a", "1", 0, 0}}), Code::kCorrupt, "order");
+  CheckForged(ForgedOf({{"a", "1", last + 1, 0}}), Code::kCorrupt, "order");
+  CheckForged(ForgedOf({{"a", "1", last, 0}, {"b", "2", UINT64_MAX, 0}}), Code::kCorrupt, "order");
+}
+
 TEST("lengths above their limits are damage where they stand") {
   CheckForged(ForgedOf({{std::string(kEntryKeyBytesMax + 1, 'k'), "", 1, 0}}), Code::kCorrupt,
               "format");

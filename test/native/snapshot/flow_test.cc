@@ -36,7 +36,7 @@ Entries RandomEntries(uint64_t seed, size_t count, size_t value_max) {
     entry.key = std::to_string(100000 + i) + random.Bytes(random.Below(40));
     const size_t bytes = random.Below(value_max);
     entry.value = random.Below(2) == 0 ? random.Bytes(bytes) : std::string(bytes, 'v');
-    entry.seq = 1 + random.Below(1000);
+    entry.seq = 1 + random.Below(42);
     entry.expires_at_ms = random.Below(3) == 0 ? 1 + random.Next() / 2 : 0;
     entries.push_back(std::move(entry));
   }
