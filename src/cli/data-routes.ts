@@ -1,7 +1,7 @@
 /**
  * Endpoints on entries: /kv, /scan, /batch, /digest. Writes on a replica answer READ_ONLY with the primary's address.
  */
-import { createError } from '../errors.js';
+import { createError, GaplessError } from '../errors.js';
 import type { Database } from '../index.js';
 import { parsePosition, parseVersion } from '../position.js';
 import { DatabaseTarget } from './database-target.js';
@@ -10,7 +10,7 @@ import { valueBytesMax } from './import-source.js';
 import { countWrites, parseOperations } from './operations.js';
 import { batchJson, digestJson, rowJson, writeVersion } from './render.js';
 import type { Exchange, Route } from './status-exchange.js';
-import type { ScanQuery, TextOperation, WriteFlags } from './target.js';
+import type { ScanQuery, TextOperation, WriteAnswer, WriteFlags } from './target.js';
 import { oneOf, parseCount, parseU64 } from './text.js';
 import { UsageError } from './usage.js';
 
@@ -67,9 +67,8 @@ async function putKey(exchange: Exchange): Promise<void> {
   const key = requestKey(exchange.target);
   const conditions = conditionOf(exchange.target.query, key);
   const flags = writeFlags(exchange);
-  const target = writable(exchange);
   const value = await exchange.body(valueBytesMax, 'VALUE_TOO_LARGE');
-  const answer = await target.write([...conditions, { op: 'put', key, value }], flags);
+  const answer = await write(exchange, [...conditions, { op: 'put', key, value }], flags);
   exchange.json(200, { position: answer.position, version: writeVersion(answer) });
 }
 
@@ -77,7 +76,7 @@ async function deleteKey(exchange: Exchange): Promise<void> {
   const key = requestKey(exchange.target);
   const conditions = conditionOf(exchange.target.query, key);
   const flags = writeFlags(exchange);
-  const { position } = await writable(exchange).write([...conditions, { op: 'del', key }], flags);
+  const { position } = await write(exchange, [...conditions, { op: 'del', key }], flags);
   exchange.json(200, { position });
 }
 
@@ -98,24 +97,28 @@ function writeFlags({ target, timeoutMs }: Exchange): WriteFlags {
   };
 }
 
-/** Throws READ_ONLY on a replica. */
-function writable({ node }: Exchange): DatabaseTarget {
+/** READ_ONLY on a replica, with the address of its primary. */
+async function write(
+  { node }: Exchange,
+  operations: readonly TextOperation[],
+  flags: WriteFlags,
+): Promise<WriteAnswer> {
   const { database } = node;
-  const { role, link } = database.status();
-  if (role === 'replica') {
-    const details = { primary: link?.primary ?? null };
-    throw createError('READ_ONLY', 'this node is a replica: write to its primary', { details });
+  try {
+    return await new DatabaseTarget(database).write(operations, flags);
+  } catch (error) {
+    if (!(error instanceof GaplessError) || error.code !== 'READ_ONLY') throw error;
+    const details = { primary: database.status().link?.primary ?? null };
+    throw createError('READ_ONLY', 'this node is a replica: write to its primary', { details, cause: error });
   }
-  return new DatabaseTarget(database);
 }
 
 async function batch(exchange: Exchange): Promise<void> {
   const flags = writeFlags(exchange);
-  const target = writable(exchange);
   const operations = parseOperations((await exchange.body(batchBodyBytesMax)).toString('utf8'));
   const count = countWrites(operations);
   if (count === 0) throw new UsageError('the batch has no operation that writes');
-  exchange.json(200, batchJson(await target.write(operations, flags), count));
+  exchange.json(200, batchJson(await write(exchange, operations, flags), count));
 }
 
 async function digest(exchange: Exchange): Promise<void> {

@@ -17,6 +17,7 @@ export class NodeCell {
   readonly #startedAt: number;
   #database: Database | undefined;
   #isClosing = false;
+  #isComplete = false;
 
   constructor(clock: Clock) {
     this.clock = clock;
@@ -42,7 +43,9 @@ export class NodeCell {
   /** For reads: NOT_READY also while a replica has no complete state. */
   get readable(): Database {
     const { database } = this;
-    if (database.status().state === 'joining') {
+    // Once there is a complete state it stays served, whatever is synced beside it.
+    this.#isComplete ||= database.status().state !== 'joining';
+    if (!this.#isComplete) {
       throw createError('NOT_READY', 'this replica has no complete state yet; ask again later');
     }
     return database;

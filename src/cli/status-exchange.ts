@@ -85,7 +85,8 @@ export class Exchange {
     }
     const { status, body } = describeFailure(error);
     // A body that nobody will read must not be taken for the next request.
-    const isUnread = !this.request.complete;
+    const { 'content-length': length = '0', 'transfer-encoding': encoding } = this.request.headers;
+    const isUnread = !this.request.complete && (length !== '0' || encoding !== undefined);
     this.json(status, { error: body }, { ...headers, ...(isUnread ? { Connection: 'close' } : {}) });
   }
 }

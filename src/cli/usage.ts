@@ -64,11 +64,11 @@ export function suggest(word: string, known: readonly string[]): string | undefi
 
 function hint(word: string, known: readonly string[], prefix: string): string {
   const near = suggest(word, known);
-  return near === undefined ? '' : `; did you mean "${prefix}${near}"?`;
+  return near === undefined ? '' : `; did you mean "${prefix}${near}"`;
 }
 
 export function unknownCommand(name: string, known: readonly string[]): UsageError {
-  return new UsageError(`unknown command "${name}"${hint(name, known, '')} Try: gapless --help`);
+  return new UsageError(`unknown command "${name}"${hint(name, known, '')}; try: gapless --help`);
 }
 
 /** Parses the words behind the command's name. Throws UsageError; nothing was touched. */
