@@ -77,6 +77,9 @@ export class ReplicationController implements Replication {
     this.#requireOpen();
     return this.#oneAfterTheOther(async () => {
       this.#progress.refresh();
+      if (/^0+$/.test(this.#ports.store.identity().clusterId)) {
+        throw createError('NOT_READY', 'this node belongs to no cluster yet: it has nothing to promote');
+      }
       if (options.force !== true) this.#requirePromotable();
       const replica = this.#replica;
       // The stream must not go on beside a new epoch; the primary hears of that with our last word.
