@@ -108,7 +108,10 @@ void LogOfFiles::SetBase(uint64_t offset) {
 LogStats LogOfFiles::stats() const {
   LogStats stats;
   segments_.FillStats(&stats);
-  stats.durable = progress().durable.offset;
+  const LogProgress now = progress();
+  stats.durable = now.durable.offset;
+  stats.fdatasyncs = now.fdatasyncs;
+  stats.writes = now.writes;
   return stats;
 }
 

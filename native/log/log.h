@@ -89,6 +89,8 @@ struct LogStats {
   uint64_t durable = 0;
   uint64_t segments = 0;
   uint64_t file_bytes = 0;
+  uint64_t fdatasyncs = 0;           // counters since open, of record bytes
+  uint64_t writes = 0;
   std::vector<HoldInfo> holds;
 };
 

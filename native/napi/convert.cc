@@ -204,6 +204,7 @@ napi_value MakeLogStats(napi_env env, const log::LogStats& stats) {
   ObjectBuilder object(env);
   object.Big("floor", stats.floor).Big("end", stats.end).Big("durable", stats.durable);
   object.Count("segments", stats.segments).Count("bytes", stats.file_bytes);
+  object.Count("fdatasyncs", stats.fdatasyncs).Count("writes", stats.writes);
   return object.Set("holds", holds).Done();
 }
 

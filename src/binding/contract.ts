@@ -141,6 +141,9 @@ export interface NativeLogStats {
   readonly durable: bigint;
   readonly segments: number;
   readonly bytes: number;
+  /** Since the store was opened: calls that synced record bytes, and that wrote them. */
+  readonly fdatasyncs: number;
+  readonly writes: number;
   readonly holds: readonly NativeHold[];
 }
 
