@@ -20,8 +20,8 @@ struct VerifyReport {
   Position position;
   std::vector<log::Damage> damage;  // `file` relative to the directory
 };
-// Identity, state, current, manifest, base flows and the whole retained log; `deep` also replays and
-// computes the digest.
+// Identity, state, current, manifest, base flows, the whole retained log with its indexes, and local
+// snapshots; `deep` also replays and computes the digest.
 Result<VerifyReport> Verify(io::FileSystem* fs, const std::string& path, bool deep);
 
 struct DigestReport {
@@ -34,11 +34,46 @@ struct DigestReport {
 Result<DigestReport> Digest(io::FileSystem* fs, const std::string& path,
                             std::optional<uint64_t> at_seq);
 
-// Calls `each` for every record from the one that holds `from_seq` on; ends when it returns false.
+// Calls `each` for every record from the one that holds `from_seq` on (0: from the oldest); ends when
+// it returns false. kEvicted below the oldest record. Damage is reported behind the last good record.
 using RecordVisitor = std::function<bool(const log::RecordView&, const Position& before,
                                          const Position& after)>;
 Status VisitLog(io::FileSystem* fs, const std::string& path, uint64_t from_seq,
                 const RecordVisitor& each);
+
+// What `gapless stat DIR` prints.
+struct StatReport {
+  struct LocalSnapshot {
+    std::string name;
+    Position position;
+    uint64_t bytes = 0;
+    uint64_t time_ms = 0;
+  };
+  uint32_t format = 1;
+  ClusterId cluster;
+  NodeId node;
+  Role role = Role::kPrimary;
+  uint32_t shards = 0;
+  Position position;
+  Position checkpoint;
+  std::vector<EpochEntry> epochs;
+  uint64_t log_floor = 0;
+  uint64_t log_end = 0;
+  uint64_t log_segments = 0;
+  uint64_t log_bytes = 0;   // of the segments' files
+  uint64_t base_files = 0;  // flows below the log
+  uint64_t base_bytes = 0;
+  uint64_t keys = 0;
+  uint64_t live_bytes = 0;   // keys and values
+  uint64_t total_bytes = 0;  // files of the generation
+  std::vector<LocalSnapshot> snapshots;
+  std::vector<log::SlotEntry> slots;
+  std::vector<log::CursorEntry> cursors;
+  uint64_t lost = 0;                     // files in lost/
+  std::vector<log::PaddedRange> padded;  // not empty: inconsistent
+  std::optional<log::TailCut> cut;       // an open would cut here
+};
+Result<StatReport> Stat(io::FileSystem* fs, const std::string& path);
 
 struct RepairReport {
   std::vector<log::Damage> damage;
@@ -49,6 +84,8 @@ struct RepairReport {
   std::string saved;             // lost/..., empty: none
 };
 // Without `truncate_at` reports only. With it: saves what is dropped to lost/, cuts the log there.
+// `would_drop` is false if there is nothing that a cut could mend. `truncate_at` must be the offset
+// of `from`: kUsage at another record end, kNotARecordEnd elsewhere.
 Result<RepairReport> Repair(io::FileSystem* fs, io::Clock* clock, const std::string& path,
                             std::optional<uint64_t> truncate_at);
 
