@@ -18,12 +18,16 @@ export interface ProxiedFrame {
   readonly connection: number;
 }
 
-/** What happens to a frame. `flip`: offset of the byte whose lowest bit is inverted. `cutAt`: bytes that still pass. */
+/**
+ * What happens to a frame. `flip`: offset of the byte whose lowest bit is inverted. `cutAt`: bytes that still pass.
+ * `delayMs`: it and all behind it wait. `hold`: it alone waits for `releaseHeld`, others overtake it.
+ */
 export type Fate =
   | 'pass'
   | 'drop'
   | 'twice'
   | 'cut'
+  | 'hold'
   | { readonly flip: number }
   | { readonly cutAt: number }
   | { readonly delayMs: number };
@@ -36,6 +40,7 @@ export class Proxy {
   readonly #server: net.Server;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #pairs = new Set<Pair>();
+  readonly #held: (() => void)[] = [];
   #count = 0;
   /** Decides over each frame; called in order per direction. */
   fate: (frame: ProxiedFrame) => Fate = () => 'pass';
@@ -70,6 +75,19 @@ export class Proxy {
   /** Connections since the start. */
   get accepted(): number {
     return this.#count;
+  }
+
+  /** Frames that wait for `releaseHeld`. */
+  get held(): number {
+    return this.#held.length;
+  }
+
+  hold(pass: () => void): void {
+    this.#held.push(pass);
+  }
+
+  releaseHeld(): void {
+    for (const pass of this.#held.splice(0)) pass();
   }
 
   /** Breaks every connection, with a reset. */
@@ -225,6 +243,10 @@ class Pipe {
     }
     if (typeof fate === 'object' && 'cutAt' in fate) {
       this.#to.write(bytes.subarray(0, fate.cutAt), () => this.#pair.cut());
+      return;
+    }
+    if (fate === 'hold') {
+      this.#proxy.hold(() => this.#write(bytes));
       return;
     }
     if (typeof fate === 'object' && 'delayMs' in fate) {
