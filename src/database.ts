@@ -103,7 +103,7 @@ export class Database {
     return this.#reads.has(key);
   }
 
-  /** Waits until this node is as far as asked for, then reads. Rejects with TIMEOUT, POSITION_NOT_IN_HISTORY, ABORTED. */
+  /** Waits until this node is as far as asked for, then reads. TIMEOUT, POSITION_NOT_IN_HISTORY, ABORTED. */
   async getAsync(key: Bytes, options: GetAsyncOptions = {}): Promise<Buffer | undefined> {
     refuseUnknown(options, ['minPosition', 'maxLagMs', 'timeoutMs', 'signal'], '');
     const { minPosition, maxLagMs, timeoutMs, signal } = options;

@@ -2,7 +2,6 @@
  * The package's front door: everything a user may import, and nothing else. No work happens in module scope.
  */
 export type { Batch } from './batch.js';
-export type { NativeLogRecord, NativeRepairReport, NativeToken, NativeVerifyReport } from './binding/contract.js';
 export type { KeyRange } from './bounds.js';
 export type { Changes, ChangesOptions } from './changes.js';
 export type { Commit, WriteOptions } from './commit.js';
@@ -30,6 +29,10 @@ export type { AnyEvent, EventName, EventOf } from './events.js';
 export {
   type DigestReport,
   digestDirectory,
+  type NativeLogRecord,
+  type NativeRepairReport,
+  type NativeToken,
+  type NativeVerifyReport,
   type RestoreOptions,
   type RestoreReport,
   readLogRecords,

@@ -14,6 +14,7 @@ import { loadAddon } from './binding/load.js';
 
 export type DigestReport = NativeDigestReport;
 export type RestoreReport = NativeRestoreReport;
+export type { NativeLogRecord, NativeRepairReport, NativeToken, NativeVerifyReport };
 export interface RestoreOptions {
   /** Gives the restored store a cluster id of its own. */
   readonly newCluster?: boolean | undefined;

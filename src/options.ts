@@ -1,6 +1,6 @@
 /**
- * Every option of `open`, once: name, type, default, limits, and whether it belongs to the store (to the first open in a
- * process) or to this handle. Pure; any thread. The command line builds its flags from the same table.
+ * Every option of `open`, once: name, type, default, limits, and whether it belongs to the store (to the first open in
+ * a process) or to this handle. Pure; any thread. The command line builds its flags from the same table.
  */
 export type Durability = 'sync' | 'os' | 'memory';
 export type Compression = 'none' | 'lz4';

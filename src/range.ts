@@ -1,6 +1,6 @@
 /**
- * Entries between two keys, in either direction, all at one position. One native call fetches a chunk; the view under it
- * is pinned from the first chunk on until the range is exhausted or closed. The thread that opened the store.
+ * Entries between two keys, in either direction, all at one position. One native call fetches a chunk; the view under
+ * it is pinned from the first chunk on until the range is exhausted or closed. The thread that opened the store.
  */
 import type { NativeStore } from './binding/contract.js';
 import { type Bounds, isEmptyRange, type KeyRange, successor, toBounds, toKey } from './bounds.js';

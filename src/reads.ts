@@ -1,6 +1,6 @@
 /**
  * Point reads at one state: the newest one of a handle (view 0), or a view's. Native code copies the value into a slab
- * of the handle; what does not fit is asked for again with room enough, as another writer may have changed it meanwhile.
+ * of the handle; what does not fit is asked for again with room enough, as it may have changed meanwhile.
  */
 import type { NativeStore } from './binding/contract.js';
 import { toKey } from './bounds.js';

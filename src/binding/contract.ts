@@ -6,7 +6,7 @@
  * disk, except where a comment says "waits". Bytes are copied before a call returns; inputs backed by a
  * SharedArrayBuffer are refused (the ring excepted). Failures arrive as errors of src/errors.ts, thrown or as
  * rejections; a malformed call is a TypeError. Sequences, offsets and ids are bigints, in BigUint64Array words on hot
- * paths; positions are Position objects on cold paths and four words {term | run << 32, seq, offset, chain} on hot ones.
+ * paths; positions are Position objects on cold paths and four words {term | run << 32, seq, offset, chain} on hot.
  */
 import type { NativeStatus } from '../errors.js';
 import type { Position } from '../position.js';
@@ -320,7 +320,7 @@ export interface NativeStore {
 
   // -- reading; view 0 is the newest state --
   /**
-   * Copies the value to `into` from `at` on. Returns its length; -1: missing; -(n + 2): it has n bytes and does not fit.
+   * Copies the value to `into` from `at` on. Returns its length; -1: missing; -(n + 2): its n bytes do not fit.
    * With `out` (2 words): {seq, term | run << 32} of the last write.
    */
   get(view: number, key: Uint8Array, keyBytes: number, into: Uint8Array, at: number, out?: BigUint64Array): number;

@@ -158,6 +158,12 @@ export const facts = {
     assert.deepEqual([after.digest, after.keys, after.bytes], [before.digest, before.keys, before.bytes]);
     assert.equal((await db.digest({ at: after.position.seq })).digest, after.digest);
   },
+  'a write is as durable as it asked for when it resolves': async (db) => {
+    for (let i = 0; i < 20; i += 1) {
+      const { position } = await db.put('s1', `${i}`, { durability: 'sync' });
+      assert.ok(db.durable.offset >= position.offset);
+    }
+  },
   'putSync and commitSync acknowledge before they return': async (db) => {
     const commit = db.putSync('r1', 'x', { durability: 'sync' });
     assert.ok(db.durable.offset >= commit.position.offset);
