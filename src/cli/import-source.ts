@@ -111,54 +111,81 @@ function field(object: Record<string, unknown>, name: string, line: number): Buf
   throw new UsageError(`line ${line} has no "${name}"`);
 }
 
-/** RFC 4180 rows; quotes may hold separators, line breaks and doubled quotes. */
+/** RFC 4180 rows, character by character; quotes may hold separators, line breaks and doubled quotes. */
+class RowReader {
+  readonly #separator: string;
+  readonly #name: string;
+  #row: string[] = [];
+  #cell = '';
+  /** `plain`; `quoted`: inside quotes; `closed`: behind the quote that may be the closing one. */
+  #state: 'plain' | 'quoted' | 'closed' = 'plain';
+
+  constructor(separator: string, name: string) {
+    this.#separator = separator;
+    this.#name = name;
+  }
+
+  /** Takes one character; gives the row that it ends. Empty lines are no rows. */
+  push(char: string): readonly string[] | undefined {
+    if (this.#state === 'quoted') {
+      if (char === '"') this.#state = 'closed';
+      else this.#cell += char;
+      return undefined;
+    }
+    if (char === '"' && this.#state === 'closed') {
+      this.#cell += '"';
+      this.#state = 'quoted';
+    } else if (char === '"' && this.#cell === '') {
+      this.#state = 'quoted';
+    } else if (char === this.#separator) {
+      this.#endCell();
+    } else if (char === '\n') {
+      return this.#endRow();
+    } else if (this.#state === 'plain') {
+      this.#cell += char;
+    } else if (char !== '\r') {
+      throw new UsageError(`${this.#name} has text behind a closing quote`);
+    }
+    return undefined;
+  }
+
+  /** The row that the end of the text ends. */
+  end(): readonly string[] | undefined {
+    if (this.#state === 'quoted') throw new UsageError(`${this.#name} ends inside a quoted field`);
+    return this.#endRow();
+  }
+
+  #endRow(): readonly string[] | undefined {
+    if (this.#state === 'plain' && this.#cell.endsWith('\r')) this.#cell = this.#cell.slice(0, -1);
+    const isEmpty = this.#row.length === 0 && this.#cell === '' && this.#state === 'plain';
+    this.#endCell();
+    const row = this.#row;
+    this.#row = [];
+    return isEmpty ? undefined : row;
+  }
+
+  #endCell(): void {
+    this.#row.push(this.#cell);
+    this.#cell = '';
+    this.#state = 'plain';
+  }
+}
+
 async function* delimited(
   input: AsyncIterable<Uint8Array>,
   separator: string,
   name: string,
 ): AsyncGenerator<readonly string[]> {
   const decoder = new StringDecoder('utf8');
-  let row: string[] = [];
-  let cell = '';
-  let quoted = false;
-  let closedQuote = false;
-  let started = false;
+  const reader = new RowReader(separator, name);
   for await (const chunk of input) {
     for (const char of decoder.write(Buffer.from(chunk))) {
-      if (quoted) {
-        if (closedQuote && char === '"') {
-          cell += '"';
-          closedQuote = false;
-          continue;
-        }
-        if (!closedQuote) {
-          if (char === '"') closedQuote = true;
-          else cell += char;
-          continue;
-        }
-        quoted = false;
-        closedQuote = false;
-      } else if (char === '"' && cell === '') {
-        quoted = true;
-        started = true;
-        continue;
-      }
-      if (char === separator) {
-        row.push(cell);
-        cell = '';
-        started = true;
-      } else if (char === '\n') {
-        if (started || cell !== '') yield [...row, cell.endsWith('\r') ? cell.slice(0, -1) : cell];
-        row = [];
-        cell = '';
-        started = false;
-      } else {
-        cell += char;
-      }
+      const row = reader.push(char);
+      if (row !== undefined) yield row;
     }
   }
-  if (quoted && !closedQuote) throw new UsageError(`${name} ends inside a quoted field`);
-  if (started || cell !== '') yield [...row, cell];
+  const last = reader.end();
+  if (last !== undefined) yield last;
 }
 
 /** Key: column `key`, else the first; value: column `value`, else the JSON object of the other columns. */

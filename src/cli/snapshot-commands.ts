@@ -39,7 +39,7 @@ export const snapshotCreateCommand: Command = {
       await context.output.answer(answer, `${String(answer['path'])}: ${JSON.stringify(answer)}`);
       return exitDone;
     }
-    const database = await open(where, { readOnly: true, createIfMissing: false });
+    const database = await open(where, { createIfMissing: false });
     try {
       const { path, position, flows, keys, bytes, ms } = await database.snapshot(out, { compression });
       const text = `${path}: ${keys} keys, ${bytes} bytes in ${flows} flows, ${ms} ms, at ${position}`;
