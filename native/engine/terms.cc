@@ -53,8 +53,13 @@ Status EngineImpl::SeeTerm(uint32_t term) {
   {
     const MutexLock terms(&terms_mutex_);
     if (term <= state_file_->state().highest_term) return Status::Ok();
+#ifndef GAPLESS_BUG_TERM_NOT_PERSISTED
     RETURN_IF_ERROR(ChangeState([term](NodeState* state) { state->highest_term = term; }));
+#endif
     const MutexLock lock(&commit_mutex_);
+#ifdef GAPLESS_BUG_TERM_NOT_PERSISTED
+    highest_term_ = term;
+#endif
     if (role_ != Role::kPrimary || fenced_ || poisoned_ || own_term_ >= highest_term_) {
       return Status::Ok();
     }
@@ -102,14 +107,20 @@ void EngineImpl::BeginWantedEpoch() {
 }
 
 Result<Position> EngineImpl::BeginEpoch(Epoch epoch, uint8_t cause) {
-  RETURN_IF_ERROR(ChangeState([epoch](NodeState* state) {
+  const auto persist = [epoch](NodeState* state) {
     state->role = Role::kPrimary;
     state->own_epoch = epoch;
     state->highest_term = std::max(state->highest_term, epoch.term);
-  }));
+  };
+#ifndef GAPLESS_BUG_EPOCH_NOT_PERSISTED_FIRST
+  RETURN_IF_ERROR(ChangeState(persist));
+#endif
   const Result<Position> appended = AppendEpoch(epoch, cause);
   if (!appended.ok()) return appended.status();
   RETURN_IF_ERROR(SyncFully(appended.value().offset));
+#ifdef GAPLESS_BUG_EPOCH_NOT_PERSISTED_FIRST
+  RETURN_IF_ERROR(ChangeState(persist));
+#endif
   std::shared_ptr<Generation> live;
   bool drained = false;
   {

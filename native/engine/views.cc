@@ -254,6 +254,9 @@ Result<PinInfo> EngineImpl::Pin(const std::string& name) {
     info.cluster = shown_identity_.cluster;
   }
   info.meta = snapshot.ToMeta();
+#ifdef GAPLESS_BUG_SNAPSHOT_OFFSET_OFF_BY_ONE
+  info.meta.position.offset += 8;
+#endif
   info.shards = live->store.shards();
   pin.view_id = KeepView(pin.view);
   info.view = pin.view_id;

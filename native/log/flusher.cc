@@ -180,7 +180,11 @@ Status LogWriter::SyncWritten() {
 #ifdef GAPLESS_BUG_ACK_BEFORE_SYNC
   RETURN_IF_ERROR(RaiseDurable(target));
 #endif
+#ifdef GAPLESS_BUG_SYNC_RETRIED
+  if (!writer_->SyncData().ok()) RETURN_IF_ERROR(writer_->SyncData());
+#else
   RETURN_IF_ERROR(writer_->SyncData());
+#endif
   RETURN_IF_ERROR(RaiseDurable(target));
   {
     const MutexLock lock(&mutex_);
