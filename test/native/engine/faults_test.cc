@@ -98,8 +98,8 @@ TEST("without space commits are refused before a sequence is given and go on by 
 }
 
 TEST("beyond pendingBytes commits queue in call order, beyond twice that they are QUEUE_FULL") {
+  Gate gate;  // outlives the flusher that passes it
   Bench bench;
-  Gate gate;
   bench.fs.SetObserver([&gate](const io::Operation& operation) { gate.Pass(operation); });
   bench.options.pending_bytes = 8192;
   bench.options.durability = log::Durability::kOs;
@@ -145,8 +145,8 @@ TEST("beyond pendingBytes commits queue in call order, beyond twice that they ar
 
 TEST("poison answers what is queued, a close lets it have its turn first") {
   for (const bool poison : {false, true}) {
-    Bench bench;
     Gate gate;
+    Bench bench;
     bench.fs.SetObserver([&gate](const io::Operation& operation) { gate.Pass(operation); });
     bench.options.pending_bytes = 4096;
     REQUIRE_OK(bench.Open());
@@ -179,8 +179,8 @@ TEST("poison answers what is queued, a close lets it have its turn first") {
 }
 
 TEST("an epoch is durable in STATE, then in the log, before anything behind it is sequenced") {
+  Gate gate;  // outlives the flusher that passes it
   Bench bench;
-  Gate gate;
   bench.fs.SetObserver([&gate](const io::Operation& operation) { gate.Pass(operation); });
   bench.options.durability = log::Durability::kOs;
   REQUIRE_OK(bench.Open());
@@ -255,8 +255,8 @@ TEST("a STATE that cannot be written refuses the first commit and nothing of it 
 }
 
 TEST("WaitFor tells durable from written from visible, and times out") {
+  Gate gate;  // outlives the flusher that passes it
   Bench bench;
-  Gate gate;
   bench.fs.SetObserver([&gate](const io::Operation& operation) { gate.Pass(operation); });
   REQUIRE_OK(bench.Open());
   REQUIRE_OK(bench.Sync1(Ops().Put("a", "0")));
