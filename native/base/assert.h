@@ -7,7 +7,7 @@ namespace gapless {
 
 }  // namespace gapless
 
-#define GAPLESS_ASSERT(condition)                                                    \
-  do {                                                                               \
-    if (!(condition)) ::gapless::AssertFailed(#condition, __FILE__, __LINE__);       \
+#define GAPLESS_ASSERT(condition)                                              \
+  do {                                                                         \
+    if (!(condition)) ::gapless::AssertFailed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -18,9 +18,9 @@ class Slice {
   constexpr Slice(const char* data, size_t size) : data_(data), size_(size) {}
   Slice(const uint8_t* data, size_t size)
       : data_(reinterpret_cast<const char*>(data)), size_(size) {}
-  Slice(const std::string& text) : data_(text.data()), size_(text.size()) {}  // NOLINT
+  Slice(const std::string& text) : data_(text.data()), size_(text.size()) {}          // NOLINT
   constexpr Slice(std::string_view text) : data_(text.data()), size_(text.size()) {}  // NOLINT
-  Slice(const char* text) : data_(text), size_(std::strlen(text)) {}  // NOLINT
+  Slice(const char* text) : data_(text), size_(std::strlen(text)) {}                  // NOLINT
 
   const char* data() const { return data_; }
   const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(data_); }

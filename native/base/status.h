@@ -17,49 +17,49 @@
 namespace gapless {
 
 // One entry a code; the spelling is that of INTERFACES section 21.
-#define GAPLESS_CODES(X)                                                                        \
-  X(kOk, "OK")                                                                                  \
-  X(kNotOpen, "NOT_OPEN")                                                                       \
-  X(kClosed, "CLOSED")                                                                          \
-  X(kLocked, "LOCKED")                                                                          \
-  X(kReadOnly, "READ_ONLY")                                                                     \
-  X(kOptionsConflict, "OPTIONS_CONFLICT")                                                       \
-  X(kAlreadyPrimary, "ALREADY_PRIMARY")                                                         \
-  X(kNotAStore, "NOT_A_STORE")                                                                  \
-  X(kExists, "EXISTS")                                                                          \
-  X(kNotReady, "NOT_READY")                                                                     \
-  X(kFenced, "FENCED")                                                                          \
-  X(kNeedsOperator, "NEEDS_OPERATOR")                                                           \
-  X(kConflict, "CONFLICT")                                                                      \
-  X(kNotACounter, "NOT_A_COUNTER")                                                              \
-  X(kCounterOverflow, "COUNTER_OVERFLOW")                                                       \
-  X(kViewExpired, "VIEW_EXPIRED")                                                               \
-  X(kHistoryChanged, "HISTORY_CHANGED")                                                         \
-  X(kPositionNotInHistory, "POSITION_NOT_IN_HISTORY")                                           \
-  X(kPositionUnavailable, "POSITION_UNAVAILABLE")                                               \
-  X(kNotARecordEnd, "NOT_A_RECORD_END")                                                         \
-  X(kCursorAheadOfLog, "CURSOR_AHEAD_OF_LOG")                                                   \
-  X(kKeyTooLarge, "KEY_TOO_LARGE")                                                              \
-  X(kValueTooLarge, "VALUE_TOO_LARGE")                                                          \
-  X(kBatchTooLarge, "BATCH_TOO_LARGE")                                                          \
-  X(kQueueFull, "QUEUE_FULL")                                                                   \
-  X(kTooMany, "TOO_MANY")                                                                       \
-  X(kIo, "IO")                                                                                  \
-  X(kPoisoned, "POISONED")                                                                      \
-  X(kCorrupt, "CORRUPT")                                                                        \
-  X(kFormatUnsupported, "FORMAT_UNSUPPORTED")                                                   \
-  X(kStoreAheadOfLog, "STORE_AHEAD_OF_LOG")                                                     \
-  X(kNoSpace, "NO_SPACE")                                                                       \
-  X(kEvicted, "EVICTED")                                                                        \
-  X(kInDoubt, "IN_DOUBT")                                                                       \
-  X(kNotEnoughReplicas, "NOT_ENOUGH_REPLICAS")                                                  \
-  X(kTimeout, "TIMEOUT")                                                                        \
-  X(kAuthFailed, "AUTH_FAILED")                                                                 \
-  X(kClusterMismatch, "CLUSTER_MISMATCH")                                                       \
-  X(kEpochConflict, "EPOCH_CONFLICT")                                                           \
-  X(kProtocol, "PROTOCOL")                                                                      \
-  X(kBehindPromised, "BEHIND_PROMISED")                                                         \
-  X(kNotFound, "NOT_FOUND")                                                                     \
+#define GAPLESS_CODES(X)                              \
+  X(kOk, "OK")                                        \
+  X(kNotOpen, "NOT_OPEN")                             \
+  X(kClosed, "CLOSED")                                \
+  X(kLocked, "LOCKED")                                \
+  X(kReadOnly, "READ_ONLY")                           \
+  X(kOptionsConflict, "OPTIONS_CONFLICT")             \
+  X(kAlreadyPrimary, "ALREADY_PRIMARY")               \
+  X(kNotAStore, "NOT_A_STORE")                        \
+  X(kExists, "EXISTS")                                \
+  X(kNotReady, "NOT_READY")                           \
+  X(kFenced, "FENCED")                                \
+  X(kNeedsOperator, "NEEDS_OPERATOR")                 \
+  X(kConflict, "CONFLICT")                            \
+  X(kNotACounter, "NOT_A_COUNTER")                    \
+  X(kCounterOverflow, "COUNTER_OVERFLOW")             \
+  X(kViewExpired, "VIEW_EXPIRED")                     \
+  X(kHistoryChanged, "HISTORY_CHANGED")               \
+  X(kPositionNotInHistory, "POSITION_NOT_IN_HISTORY") \
+  X(kPositionUnavailable, "POSITION_UNAVAILABLE")     \
+  X(kNotARecordEnd, "NOT_A_RECORD_END")               \
+  X(kCursorAheadOfLog, "CURSOR_AHEAD_OF_LOG")         \
+  X(kKeyTooLarge, "KEY_TOO_LARGE")                    \
+  X(kValueTooLarge, "VALUE_TOO_LARGE")                \
+  X(kBatchTooLarge, "BATCH_TOO_LARGE")                \
+  X(kQueueFull, "QUEUE_FULL")                         \
+  X(kTooMany, "TOO_MANY")                             \
+  X(kIo, "IO")                                        \
+  X(kPoisoned, "POISONED")                            \
+  X(kCorrupt, "CORRUPT")                              \
+  X(kFormatUnsupported, "FORMAT_UNSUPPORTED")         \
+  X(kStoreAheadOfLog, "STORE_AHEAD_OF_LOG")           \
+  X(kNoSpace, "NO_SPACE")                             \
+  X(kEvicted, "EVICTED")                              \
+  X(kInDoubt, "IN_DOUBT")                             \
+  X(kNotEnoughReplicas, "NOT_ENOUGH_REPLICAS")        \
+  X(kTimeout, "TIMEOUT")                              \
+  X(kAuthFailed, "AUTH_FAILED")                       \
+  X(kClusterMismatch, "CLUSTER_MISMATCH")             \
+  X(kEpochConflict, "EPOCH_CONFLICT")                 \
+  X(kProtocol, "PROTOCOL")                            \
+  X(kBehindPromised, "BEHIND_PROMISED")               \
+  X(kNotFound, "NOT_FOUND")                           \
   X(kUsage, "USAGE")
 
 enum class Code : uint8_t {
@@ -74,8 +74,8 @@ const char* CodeText(Code code);
 // A named fact that goes into the `details` of the JavaScript error: text, or a number.
 struct Detail {
   std::string name;
-  std::string text;     // used when !is_number; bytes of any kind
-  int64_t number = 0;   // used when is_number
+  std::string text;    // used when !is_number; bytes of any kind
+  int64_t number = 0;  // used when is_number
   bool is_number = false;
 };
 
@@ -124,8 +124,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                 // NOLINT: implicit on purpose
-  Result(Status status) : status_(std::move(status)) {          // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit on purpose
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit on purpose
     GAPLESS_ASSERT(!status_.ok());
   }
   bool ok() const { return status_.ok(); }
@@ -150,10 +150,10 @@ class [[nodiscard]] Result {
 #define GAPLESS_CONCAT(a, b) GAPLESS_CONCAT_INNER(a, b)
 
 // The only macro that returns.
-#define RETURN_IF_ERROR(expression)                      \
-  do {                                                   \
-    ::gapless::Status status_of_call = (expression);     \
-    if (!status_of_call.ok()) return status_of_call;     \
+#define RETURN_IF_ERROR(expression)                  \
+  do {                                               \
+    ::gapless::Status status_of_call = (expression); \
+    if (!status_of_call.ok()) return status_of_call; \
   } while (false)
 
 }  // namespace gapless

@@ -8,9 +8,9 @@ namespace gapless::io {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual uint64_t WallMs() = 0;          // Unix milliseconds
-  virtual uint64_t MonotonicUs() = 0;     // never goes back; stops in suspend
-  virtual uint64_t BoottimeMs() = 0;      // CLOCK_BOOTTIME, for leases
+  virtual uint64_t WallMs() = 0;       // Unix milliseconds
+  virtual uint64_t MonotonicUs() = 0;  // never goes back; stops in suspend
+  virtual uint64_t BoottimeMs() = 0;   // CLOCK_BOOTTIME, for leases
 };
 
 // Random bytes for ids and secrets.

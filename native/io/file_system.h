@@ -1,9 +1,9 @@
 // The operating system behind one interface: files, directories, locks.
 //
-// Everything above this room reaches the disk only through FileSystem, so that a test can replace it
-// by one that loses, tears or fails writes (io/fault_file_system.h). All paths are absolute or
-// relative to the process, as the operating system takes them. Methods may be called from any thread;
-// one File may be used by several threads only for ReadAt.
+// Everything above this room reaches the disk only through FileSystem, so that a test can replace
+// it by one that loses, tears or fails writes (io/fault_file_system.h). All paths are absolute or
+// relative to the process, as the operating system takes them. Methods may be called from any
+// thread; one File may be used by several threads only for ReadAt.
 #pragma once
 
 #include <cstdint>
@@ -51,9 +51,9 @@ class FileLock {
 };
 
 enum class OpenMode {
-  kRead,         // must exist
-  kReadWrite,    // must exist: absence is an error, never an empty file
-  kCreateNew,    // must not exist
+  kRead,       // must exist
+  kReadWrite,  // must exist: absence is an error, never an empty file
+  kCreateNew,  // must not exist
 };
 
 enum class LockMode { kShared, kExclusive };

@@ -354,10 +354,10 @@ void LogWriter::Poison(const Status& why) {
   {
     const MutexLock lock(&mutex_);
     poisoned_ = true;
-    poison = poison_ = Status::Error(Code::kPoisoned, "the log failed: " + why.message())
-                           .WithFile(why.file().empty() ? writer_->path() : why.file(),
-                                     why.offset())
-                           .With("cause", CodeText(why.code()));
+    poison = poison_ =
+        Status::Error(Code::kPoisoned, "the log failed: " + why.message())
+            .WithFile(why.file().empty() ? writer_->path() : why.file(), why.offset())
+            .With("cause", CodeText(why.code()));
     done_.NotifyAll();
     progress = ProgressLocked();
   }

@@ -41,8 +41,8 @@ Frame ParseFrame(const ClusterId& cluster, const MarkPlace& place, const Positio
 class FrameReader {
  public:
   // Nothing at or behind `limit` is read. `chunk_bytes`: size of one read.
-  FrameReader(io::File* file, const ClusterId& cluster, const Id128& secret,
-              uint64_t segment_start, uint64_t limit, size_t chunk_bytes);
+  FrameReader(io::File* file, const ClusterId& cluster, const Id128& secret, uint64_t segment_start,
+              uint64_t limit, size_t chunk_bytes);
   // Goes to a frame's beginning, with what stands before it.
   void Seek(const Position& before, uint64_t timestamp, uint64_t file_position);
   // Reads the next frame; a record moves position() behind it. An error is one of the disk.

@@ -30,11 +30,11 @@ enum class Durability : uint8_t { kSync = 0, kOs = 1, kMemory = 2 };
 struct LogOptions {
   io::FileSystem* fs = nullptr;
   io::Clock* clock = nullptr;
-  std::string directory;             // gen-NNNNNN/log
+  std::string directory;  // gen-NNNNNN/log
   ClusterId cluster;
-  Id128 secret{};                    // of the marks
+  Id128 secret{};  // of the marks
   uint64_t segment_bytes = 64 << 20;
-  uint64_t retain_bytes = 256 << 20; // log kept beyond every need
+  uint64_t retain_bytes = 256 << 20;  // log kept beyond every need
   uint64_t pending_bytes = 64 << 20;
   uint32_t flush_interval_ms = 50;   // kMemory: longest time unwritten
   uint32_t sync_interval_ms = 1000;  // kOs, kMemory: longest time unsynced
@@ -44,8 +44,8 @@ struct LogOptions {
 // What Admit says about the next record.
 enum class Admission : uint8_t {
   kGo,
-  kWait,      // pendingBytes reached, or the next segment is being prepared: OnRoom will be called
-  kNoSpace,   // the next segment cannot be allocated; retried in the background
+  kWait,     // pendingBytes reached, or the next segment is being prepared: OnRoom will be called
+  kNoSpace,  // the next segment cannot be allocated; retried in the background
   kPoisoned,
   kClosed,
 };
@@ -56,8 +56,8 @@ struct LogProgress {
   Position durable;
   bool poisoned = false;
   bool no_space = false;
-  uint64_t pending_bytes = 0;        // appended and not yet written
-  uint64_t fdatasyncs = 0;           // counters since open
+  uint64_t pending_bytes = 0;  // appended and not yet written
+  uint64_t fdatasyncs = 0;     // counters since open
   uint64_t writes = 0;
 };
 
@@ -80,16 +80,16 @@ struct HoldInfo {
   HoldKind kind = HoldKind::kReader;
   std::string name;
   uint64_t offset = 0;
-  uint64_t max_bytes = 0;            // 0: no cap
+  uint64_t max_bytes = 0;  // 0: no cap
 };
 
 struct LogStats {
-  uint64_t floor = 0;                // lowest offset that can be read
+  uint64_t floor = 0;  // lowest offset that can be read
   uint64_t end = 0;
   uint64_t durable = 0;
   uint64_t segments = 0;
   uint64_t file_bytes = 0;
-  uint64_t fdatasyncs = 0;           // counters since open, of record bytes
+  uint64_t fdatasyncs = 0;  // counters since open, of record bytes
   uint64_t writes = 0;
   std::vector<HoldInfo> holds;
 };
@@ -97,7 +97,7 @@ struct LogStats {
 // Raw records [from, from + bytes.size()), whole records only.
 struct LogChunk {
   std::string bytes;
-  Position before;                   // position at the chunk's first record
+  Position before;  // position at the chunk's first record
   Position after;
 };
 

@@ -34,8 +34,8 @@ Result<LogChunk> LogReader::Read(uint64_t from, uint64_t until, uint64_t max_byt
   std::shared_ptr<io::File> file;
   RETURN_IF_ERROR(OpenSegment(view, &file));
   const uint64_t end = std::min(until, view.end);
-  const uint64_t wanted = std::min(std::min(end - from, max_bytes) + kRecordHeaderBytes * 4,
-                                   kReadChunkMax);
+  const uint64_t wanted =
+      std::min(std::min(end - from, max_bytes) + kRecordHeaderBytes * 4, kReadChunkMax);
   FrameReader reader(file.get(), options_.cluster, options_.secret, view.segment->start.offset,
                      view.file_limit, std::max<size_t>(static_cast<size_t>(wanted), 4096));
   const IndexEntry near = NearestOffset(view, from);
@@ -122,8 +122,7 @@ Status LogReader::OpenSegment(const SegmentView& view, std::shared_ptr<io::File>
       *file = segment.file;
       return Status::Ok();
     }
-    Result<std::unique_ptr<io::File>> opened =
-        options_.fs->Open(segment.path, io::OpenMode::kRead);
+    Result<std::unique_ptr<io::File>> opened = options_.fs->Open(segment.path, io::OpenMode::kRead);
     if (!opened.ok()) return EvictedOr(view, opened.status());
     // The header of a segment in front of the scanned part is verified only here.
     char bytes[kSegmentHeaderBytes];
@@ -153,8 +152,8 @@ Status LogReader::EvictedOr(const SegmentView& view, const Status& failure) cons
 void LogReader::LoadIndex(Segment* segment) {
   segment->index_known = true;
   const std::string name = io::SegmentIndexName(segment->start.offset);
-  segment->index = LoadSegmentIndex(options_.fs, io::JoinPath(options_.directory, name),
-                                    segment->start.offset);
+  segment->index =
+      LoadSegmentIndex(options_.fs, io::JoinPath(options_.directory, name), segment->start.offset);
 }
 
 IndexEntry LogReader::NearestOffset(const SegmentView& view, uint64_t offset) {

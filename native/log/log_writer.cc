@@ -40,8 +40,7 @@ void GroupBuffer::Clear() {
 }
 
 LogWriter::LogWriter(const LogOptions& options, SegmentSet* segments, LogListener* listener,
-                     std::unique_ptr<SegmentWriter> writer, const Position& end,
-                     uint64_t timestamp)
+                     std::unique_ptr<SegmentWriter> writer, const Position& end, uint64_t timestamp)
     : options_(options),
       segments_(segments),
       listener_(listener),

@@ -51,10 +51,10 @@ class GroupBuffer {
 
   std::vector<Break> breaks;
   std::vector<Point> points;
-  uint64_t allowance = 0;     // upper bound in the file of what stands behind the last break
-  uint64_t deadline_us = 0;   // when it must be written at the latest
-  bool urgent = false;        // holds kSync or kOs
-  bool needs_sync = false;    // holds kSync
+  uint64_t allowance = 0;    // upper bound in the file of what stands behind the last break
+  uint64_t deadline_us = 0;  // when it must be written at the latest
+  bool urgent = false;       // holds kSync or kOs
+  bool needs_sync = false;   // holds kSync
 
  private:
   char* data_ = nullptr;
@@ -121,8 +121,8 @@ class LogWriter {
 
   // Flusher thread only (and Open, Close).
   std::unique_ptr<SegmentWriter> writer_;
-  std::shared_ptr<Segment> current_;  // the segment that is written
-  GroupBuffer* flight_;               // the group that is being written
+  std::shared_ptr<Segment> current_;             // the segment that is written
+  GroupBuffer* flight_;                          // the group that is being written
   std::deque<std::shared_ptr<Segment>> doomed_;  // out of the set, files not removed yet
 
   mutable Mutex mutex_;

@@ -130,9 +130,8 @@ void SetCursor(std::vector<CursorEntry>* cursors, CursorBody body) {
 }
 
 void ApplyConfig(std::vector<SlotEntry>* slots, const ConfigBody& body, const Position& before) {
-  const auto at = std::find_if(slots->begin(), slots->end(), [&](const SlotEntry& entry) {
-    return entry.node == body.node;
-  });
+  const auto at = std::find_if(slots->begin(), slots->end(),
+                               [&](const SlotEntry& entry) { return entry.node == body.node; });
   if (body.kind == 2) {
     if (at != slots->end()) slots->erase(at);
   } else if (at == slots->end()) {

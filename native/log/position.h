@@ -43,17 +43,17 @@ inline constexpr size_t kPositionBytes = 32;
 void EncodePosition(const Position& position, void* to);
 Position DecodePosition(const void* from);
 
-std::string ToText(const Epoch& epoch);          // "3.1"
-std::string ToText(const Position& position);    // "3.1:42:4096:9f3c0a5e11d27b60"
+std::string ToText(const Epoch& epoch);        // "3.1"
+std::string ToText(const Position& position);  // "3.1:42:4096:9f3c0a5e11d27b60"
 
 // One entry of the epoch list.
 struct EpochEntry {
   Epoch epoch;
-  Position before;           // position at which the epoch begins (end of the history before it)
-  uint64_t chain = 0;        // chain of its EPOCH record
-  NodeId node;               // who began it
+  Position before;     // position at which the epoch begins (end of the history before it)
+  uint64_t chain = 0;  // chain of its EPOCH record
+  NodeId node;         // who began it
   uint64_t time_ms = 0;
-  uint8_t cause = 0;         // 1 open, 2 promote, 3 repair
+  uint8_t cause = 0;  // 1 open, 2 promote, 3 repair
   bool operator==(const EpochEntry&) const = default;
 };
 

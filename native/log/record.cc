@@ -103,9 +103,7 @@ uint64_t RecordHeader::RecordBytes() const {
   return AlignUp8(kRecordHeaderBytes + uint64_t{body_bytes});
 }
 
-uint64_t RecordHeader::LastSeq() const {
-  return first_seq + (operations > 1 ? operations : 1) - 1;
-}
+uint64_t RecordHeader::LastSeq() const { return first_seq + (operations > 1 ? operations : 1) - 1; }
 
 Position RecordHeader::After(uint64_t record_offset) const {
   return Position{epoch, LastSeq(), record_offset + RecordBytes(), chain};
@@ -162,8 +160,8 @@ RecordCheck CheckHeader(const ClusterId& cluster, uint64_t offset, const void* b
   return IsKnownHeader(at, *header) ? RecordCheck::kOk : RecordCheck::kFormat;
 }
 
-RecordCheck CheckRecord(const ClusterId& cluster, const Position& before,
-                        uint64_t timestamp_before, Slice bytes, RecordView* view) {
+RecordCheck CheckRecord(const ClusterId& cluster, const Position& before, uint64_t timestamp_before,
+                        Slice bytes, RecordView* view) {
   if (bytes.size() < kRecordHeaderBytes) return RecordCheck::kShort;
   RecordHeader& header = view->header;
   const RecordCheck head = CheckHeader(cluster, before.offset, bytes.data(), &header);

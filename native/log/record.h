@@ -19,9 +19,9 @@ struct RecordHeader {
   uint64_t timestamp = 0;
   uint64_t chain = 0;
 
-  uint64_t RecordBytes() const;                 // header, body and padding
-  uint64_t LastSeq() const;                     // first_seq + max(1, operations) - 1
-  Position After(uint64_t record_offset) const; // position behind this record
+  uint64_t RecordBytes() const;                  // header, body and padding
+  uint64_t LastSeq() const;                      // first_seq + max(1, operations) - 1
+  Position After(uint64_t record_offset) const;  // position behind this record
 };
 
 // Fills chain and header CRC and writes the 56 header bytes. Fixed cost, whatever the body's size.
@@ -31,35 +31,35 @@ void SealHeader(const ClusterId& cluster, const Position& before, RecordHeader* 
 // What CheckRecord found; kOk or the first rule that does not hold.
 enum class RecordCheck : uint8_t {
   kOk,
-  kShort,        // fewer bytes than header or body need
+  kShort,  // fewer bytes than header or body need
   kHeaderCrc,
-  kFormat,       // CRCs hold, but kind, flags, reserved bytes or limits are unknown to this version
+  kFormat,  // CRCs hold, but kind, flags, reserved bytes or limits are unknown to this version
   kBodyCrc,
   kPadding,
-  kSequence,     // first_seq is not before.seq + 1
+  kSequence,  // first_seq is not before.seq + 1
   kChain,
-  kTimestamp,    // not above the record before
+  kTimestamp,  // not above the record before
 };
 const char* RecordCheckText(RecordCheck check);  // "header_crc", "body_crc", "chain", "short", ...
 
 struct RecordView {
   RecordHeader header;
-  Slice body;   // points into the checked bytes
+  Slice body;  // points into the checked bytes
 };
 
 // Checks the header alone: CRC at `offset`, kind, limits. `bytes` must hold 56.
 RecordCheck CheckHeader(const ClusterId& cluster, uint64_t offset, const void* bytes,
                         RecordHeader* header);
 // Checks everything against the position and timestamp before. The view lives as long as `bytes`.
-RecordCheck CheckRecord(const ClusterId& cluster, const Position& before,
-                        uint64_t timestamp_before, Slice bytes, RecordView* view);
+RecordCheck CheckRecord(const ClusterId& cluster, const Position& before, uint64_t timestamp_before,
+                        Slice bytes, RecordView* view);
 
 // One operation of a batch body, pointing into it.
 struct Operation {
   OpKind kind = OpKind::kPut;
-  Slice key;              // delRange: lower bound, inclusive
-  Slice value;            // delRange: upper bound, exclusive
-  bool unbounded = false; // delRange without upper bound
+  Slice key;                   // delRange: lower bound, inclusive
+  Slice value;                 // delRange: upper bound, exclusive
+  bool unbounded = false;      // delRange without upper bound
   uint64_t expires_at_ms = 0;  // 0: none
 };
 

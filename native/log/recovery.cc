@@ -204,8 +204,8 @@ Status Scanner::ScanSegment(size_t index) {
   any_survivor_ = true;
   survivor_ = index;
   end_file_offset_ = kSegmentHeaderBytes;
-  result_.segments.push_back(SegmentInfo{listed_[index].path, header.start, header.clock,
-                                         segment.size, header.padded});
+  result_.segments.push_back(
+      SegmentInfo{listed_[index].path, header.start, header.clock, segment.size, header.padded});
   result_.index.clear();
   indexed_at_ = 0;
   FrameReader reader(segment.file.get(), options_.cluster, options_.secret, header.start.offset,
@@ -241,8 +241,8 @@ bool Scanner::Links(size_t index, const SegmentHeader& header) {
 Status Scanner::SeekToFrom(size_t index, const OpenSegment& segment, FrameReader* reader) {
   if (options_.from.offset <= segment.header.start.offset) return Status::Ok();
   const std::string name = io::SegmentIndexName(listed_[index].offset);
-  const std::vector<IndexEntry> entries = LoadSegmentIndex(
-      options_.fs, io::JoinPath(options_.directory, name), listed_[index].offset);
+  const std::vector<IndexEntry> entries =
+      LoadSegmentIndex(options_.fs, io::JoinPath(options_.directory, name), listed_[index].offset);
   const IndexEntry* entry = FindIndexEntry(entries, options_.from.offset);
   if (entry == nullptr) return Status::Ok();
   reader->Seek(entry->before, entry->timestamp, entry->file_position);
@@ -406,8 +406,8 @@ Status Scanner::FindLaterDamage() {
     if (!opened.ok()) return opened.status();
     const OpenSegment& segment = opened.value();
     if (segment.check != HeaderCheck::kOk) {
-      result_.damage.push_back(Damage{"log", listed_[i].path, 0, listed_[i].offset,
-                                      HeaderCheckText(segment.check), 0});
+      result_.damage.push_back(
+          Damage{"log", listed_[i].path, 0, listed_[i].offset, HeaderCheckText(segment.check), 0});
       continue;
     }
     FrameReader reader(segment.file.get(), options_.cluster, options_.secret, listed_[i].offset,
@@ -439,8 +439,7 @@ Status CutLog(const ScanOptions& options, const ScanResult& scan) {
   // Highest first and each synced: whatever a crash leaves has no hole.
   for (auto at = listed.value().rbegin(); at != listed.value().rend(); ++at) {
     if (at->offset < last.start.offset) break;
-    const std::string index =
-        io::JoinPath(options.directory, io::SegmentIndexName(at->offset));
+    const std::string index = io::JoinPath(options.directory, io::SegmentIndexName(at->offset));
     const Result<bool> exists = options.fs->Exists(index);
     if (!exists.ok()) return exists.status();
     if (exists.value()) RETURN_IF_ERROR(options.fs->Remove(index));

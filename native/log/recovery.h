@@ -21,12 +21,12 @@ namespace gapless::log {
 
 struct ScanOptions {
   io::FileSystem* fs = nullptr;
-  std::string directory;          // gen-NNNNNN/log
+  std::string directory;  // gen-NNNNNN/log
   ClusterId cluster;
   Id128 secret{};
-  Position from;                  // newest checkpoint: the scan begins at this record end
-  uint64_t from_timestamp = 0;    // clock ceiling there
-  uint64_t durable_mark = 0;      // lower bound of D from STATE and manifest
+  Position from;                // newest checkpoint: the scan begins at this record end
+  uint64_t from_timestamp = 0;  // clock ceiling there
+  uint64_t durable_mark = 0;    // lower bound of D from STATE and manifest
   // The whole retained log is verified from its first segment on (verify, --deep), not only the
   // part
   // behind `from`.
@@ -49,25 +49,25 @@ ScanVerdict Decide(uint64_t h, uint64_t durable, bool anything_behind);
 
 // One place of damage, in the words of INTERFACES section 15 (`verify`).
 struct Damage {
-  std::string kind;        // log, run, manifest, state, identity, current, snapshot, index
-  std::string file;        // as the scan saw it: a path
-  uint64_t offset = 0;     // byte in the file
-  uint64_t log_offset = 0; // only for the log
+  std::string kind;         // log, run, manifest, state, identity, current, snapshot, index
+  std::string file;         // as the scan saw it: a path
+  uint64_t offset = 0;      // byte in the file
+  uint64_t log_offset = 0;  // only for the log
   // header_crc, body_crc, chain, missing, short, footer, magic, format, ...
   std::string what;
-  uint64_t seq = 0;        // only for the log: the sequence expected there
+  uint64_t seq = 0;  // only for the log: the sequence expected there
 };
 
 struct SegmentInfo {
   std::string path;
   Position start;
-  uint64_t clock = 0;      // timestamp before its first record
+  uint64_t clock = 0;  // timestamp before its first record
   uint64_t file_bytes = 0;
   bool padded = false;
 };
 
 struct TailCut {
-  Position from;           // == end of the scan
+  Position from;  // == end of the scan
   std::string file;
   uint64_t file_offset = 0;
   // non-zero bytes behind it, from the cut to the last non-zero byte, all segments
@@ -77,16 +77,16 @@ struct TailCut {
 
 struct ScanResult {
   ScanVerdict verdict = ScanVerdict::kClean;
-  Position end;                    // h
+  Position end;  // h
   uint64_t end_timestamp = 0;
-  uint64_t durable_mark = 0;       // D
-  uint64_t end_file_offset = 0;    // byte in the last segment behind the last valid record or mark
+  uint64_t durable_mark = 0;     // D
+  uint64_t end_file_offset = 0;  // byte in the last segment behind the last valid record or mark
   std::vector<SegmentInfo> segments;  // in order; those that survive the cut, the last one holds h
-  TailCut cut;                     // if verdict is kTail
-  std::vector<Damage> damage;      // if kCorrupt, the first one first
+  TailCut cut;                        // if verdict is kTail
+  std::vector<Damage> damage;         // if kCorrupt, the first one first
   uint64_t records = 0;
-  std::vector<IndexEntry> index;   // of the last segment, as far as it was walked
-  Status ToStatus() const;         // kCorrupt with file, offset and the repair command, or OK
+  std::vector<IndexEntry> index;  // of the last segment, as far as it was walked
+  Status ToStatus() const;        // kCorrupt with file, offset and the repair command, or OK
 };
 
 // Called for each valid record behind `from`, in order, with the position before and after it.

@@ -13,9 +13,9 @@
 namespace gapless::log {
 
 struct TailFacts {
-  uint64_t highest_durable = 0;   // over all valid marks
-  uint64_t last_used = 0;         // file position behind the last non-zero byte; 0: all zero
-  uint64_t valid_records = 0;     // header and body CRC hold at the offset that the place implies
+  uint64_t highest_durable = 0;  // over all valid marks
+  uint64_t last_used = 0;        // file position behind the last non-zero byte; 0: all zero
+  uint64_t valid_records = 0;    // header and body CRC hold at the offset that the place implies
 };
 
 // Searches every position [begin, size) that is a multiple of eight. `log_offset` is the offset

@@ -127,8 +127,7 @@ bool DecodeSegmentIndex(Slice bytes, uint64_t start, std::vector<IndexEntry>* en
   entries->reserve(count);
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* entry = at + kIndexHeaderBytes + i * kIndexEntryBytes;
-    entries->push_back(
-        IndexEntry{DecodePosition(entry), LoadU64(entry + 32), LoadU64(entry + 40)});
+    entries->push_back(IndexEntry{DecodePosition(entry), LoadU64(entry + 32), LoadU64(entry + 40)});
   }
   return true;
 }

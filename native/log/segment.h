@@ -50,9 +50,9 @@ bool DecodeMark(const MarkPlace& place, const void* bytes, Mark* mark);
 
 // A place inside a segment from which a walk can begin.
 struct IndexEntry {
-  Position before;              // position before the record
-  uint64_t file_position = 0;   // of the record, or of a mark in front of it
-  uint64_t timestamp = 0;       // of the record before
+  Position before;             // position before the record
+  uint64_t file_position = 0;  // of the record, or of a mark in front of it
+  uint64_t timestamp = 0;      // of the record before
 };
 
 std::string EncodeSegmentIndex(uint64_t start, const std::vector<IndexEntry>& entries);

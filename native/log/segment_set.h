@@ -36,9 +36,9 @@ class Segment {
 // What a reader needs of a segment, as of one moment.
 struct SegmentView {
   std::shared_ptr<Segment> segment;
-  uint64_t end = 0;        // log offset up to which it may be read
-  uint64_t file_limit = 0; // and the byte in the file
-  Position written;        // of the whole log, then
+  uint64_t end = 0;         // log offset up to which it may be read
+  uint64_t file_limit = 0;  // and the byte in the file
+  Position written;         // of the whole log, then
 };
 
 class SegmentSet {

@@ -118,8 +118,7 @@ Status SegmentWriter::Rotate(const Position& start, uint64_t clock) {
   RETURN_IF_ERROR(next_->WriteAt(0, Slice(bytes, sizeof bytes)));
   RETURN_IF_ERROR(next_->Sync());
   path_ = io::JoinPath(options_.directory, io::SegmentName(start.offset));
-  RETURN_IF_ERROR(
-      options_.fs->Rename(io::JoinPath(options_.directory, kNextSegmentFile), path_));
+  RETURN_IF_ERROR(options_.fs->Rename(io::JoinPath(options_.directory, kNextSegmentFile), path_));
   RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
   file_ = std::move(next_);
   capacity_ = next_capacity_;

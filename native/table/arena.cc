@@ -142,8 +142,7 @@ void Arena::FreeLarge(void* memory, size_t size) {
 }
 
 void Arena::AddUsed(uint64_t bytes) {
-  used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) + bytes,
-                    std::memory_order_relaxed);
+  used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
 void Arena::CountAllocation() {

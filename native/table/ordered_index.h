@@ -2,10 +2,10 @@
 //
 // One writer. To change a page it makes a new one and swings the child pointer of the parent (or
 // the root) to it with a release store; the old page is retired. Two things change in place: a
-// child pointer of an inner page, and the count of a leaf to which a greater key is appended behind all
-// that readers look at. A reader therefore needs no lock, no retry and no validation: a cursor may
-// stand on old pages, which hold everything that was visible when it came. Separators of an inner
-// page are fixed, so each step to a neighbour covers exactly the next stretch of keys.
+// child pointer of an inner page, and the count of a leaf to which a greater key is appended behind
+// all that readers look at. A reader therefore needs no lock, no retry and no validation: a cursor
+// may stand on old pages, which hold everything that was visible when it came. Separators of an
+// inner page are fixed, so each step to a neighbour covers exactly the next stretch of keys.
 //
 // Pages hold eight bytes of each key behind the bytes that all of their keys share: a search seldom
 // touches the keys themselves.

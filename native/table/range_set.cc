@@ -105,9 +105,9 @@ const RangeSet* RangeSet::WithoutUpTo(const RangeSet* before, uint64_t seq) {
 }
 
 const RangeFragment* RangeSet::FirstBehind(Slice key) const {
-  const auto found = std::partition_point(
-      fragments_.begin(), fragments_.end(),
-      [key](const auto& fragment) { return fragment->EndsAtOrBefore(key); });
+  const auto found =
+      std::partition_point(fragments_.begin(), fragments_.end(),
+                           [key](const auto& fragment) { return fragment->EndsAtOrBefore(key); });
   return found == fragments_.end() ? nullptr : found->get();
 }
 

@@ -142,8 +142,7 @@ bool Shard::Get(uint64_t hash, Slice key, const ReadPoint& at, Entry* entry) con
   return node != nullptr && ReadNode(node, ranges_now, at, entry);
 }
 
-bool Shard::ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at,
-                     Entry* entry) {
+bool Shard::ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at, Entry* entry) {
   const Version* const version = node->At(at.seq);
   if (version == nullptr || version->deleted()) return false;
   const uint64_t expires = version->expires_at_ms();

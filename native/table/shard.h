@@ -43,8 +43,7 @@ class Shard {
   // Load it before any version: a delete leaves the list only once its keys carry it themselves.
   const RangeSet* ranges() const { return ranges_.load(std::memory_order_acquire); }
   // The live entry of `node` at the read point.
-  static bool ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at,
-                       Entry* entry);
+  static bool ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at, Entry* entry);
 
   // --- any thread ---
   uint64_t keys() const { return keys_.load(std::memory_order_relaxed); }

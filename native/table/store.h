@@ -40,15 +40,15 @@ struct Entry {
 enum class MutationKind : uint8_t { kPut, kDel, kDelRange };
 struct Mutation {
   MutationKind kind = MutationKind::kPut;
-  Slice key;                   // delRange: lower bound, inclusive
-  Slice value;                 // delRange: upper bound, exclusive
-  bool unbounded = false;      // delRange without upper bound
+  Slice key;               // delRange: lower bound, inclusive
+  Slice value;             // delRange: upper bound, exclusive
+  bool unbounded = false;  // delRange without upper bound
   uint64_t expires_at_ms = 0;
   uint64_t seq = 0;
 };
 
 struct StoreStats {
-  uint64_t keys_estimate = 0;      // live keys, may be off by what is in flight
+  uint64_t keys_estimate = 0;  // live keys, may be off by what is in flight
   uint64_t memtable_bytes = 0;
   uint64_t range_tombstones = 0;
   uint64_t open_views = 0;
@@ -104,7 +104,7 @@ class Store {
 
   // --- writing ---
   // Requires: sequences rise within a shard; the caller is the only writer of every shard touched.
-  void Apply(const Mutation& mutation);                      // to the key's shard; delRange to all
+  void Apply(const Mutation& mutation);  // to the key's shard; delRange to all
   void ApplyToShard(uint32_t shard, const Mutation& mutation);  // only if it belongs there
   // Loads one entry of a verified base (ascending keys are fastest). Thread-safe per shard.
   void Load(const Entry& entry);

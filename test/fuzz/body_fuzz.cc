@@ -98,8 +98,8 @@ std::vector<std::string> Seeds() {
   AppendLe<uint32_t>(&check, 1);
   AppendLe<uint32_t>(&check, 0);
   AppendLe<uint64_t>(&check, 1);
-  const std::string body = Operation(4, 0, "n", by) + Operation(1, 0, "p", "q") +
-                           Operation(4, 0, "m", by);
+  const std::string body =
+      Operation(4, 0, "n", by) + Operation(1, 0, "p", "q") + Operation(4, 0, "m", by);
   const std::string mode_control = "\x02";
   return {std::string(1, '\0') + puts,
           Request(body, 3, check + "n"),

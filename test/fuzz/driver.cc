@@ -1,7 +1,7 @@
 // Runs one fuzz target: replays files, or mutates inputs for a time. Compiled without coverage
-// instrumentation; the rest is compiled with -fsanitize-coverage=trace-pc, and an input that reaches
-// a new place joins the corpus. Under libFuzzer (GAPLESS_LIBFUZZER) the target's name and the directory
-// for its seeds come from the environment, and this file has no main.
+// instrumentation; the rest is compiled with -fsanitize-coverage=trace-pc, and an input that
+// reaches a new place joins the corpus. Under libFuzzer (GAPLESS_LIBFUZZER) the target's name and
+// the directory for its seeds come from the environment, and this file has no main.
 //   fuzz TARGET --seconds N [--seed N] [--artifact FILE] [FILE ...]      fuzz --list
 #include <signal.h>
 #include <sys/mman.h>
@@ -175,11 +175,26 @@ class Mutator {
 
   // Numbers at the borders of their types and of the formats.
   void SetNumber(std::string* input, size_t at) {
-    static constexpr uint64_t kNumbers[] = {
-        0, 1, 2, 7, 8, 16, 31, 32, 33, 55, 56, 57, 127, 128, 129, 255, 4095, 4096, 4097, 32767,
-        32768, 32769, 65535, 65536, 1000000, 1000001, 1 << 20, (1 << 20) + 1, 1 << 26,
-        (1 << 26) + 1, 1 << 27, INT32_MAX, 1ull << 31, UINT32_MAX, 1ull << 32, INT64_MAX,
-        1ull << 63, UINT64_MAX - 7, UINT64_MAX};
+    static constexpr uint64_t kNumbers[] = {0,          1,
+                                            2,          7,
+                                            8,          16,
+                                            31,         32,
+                                            33,         55,
+                                            56,         57,
+                                            127,        128,
+                                            129,        255,
+                                            4095,       4096,
+                                            4097,       32767,
+                                            32768,      32769,
+                                            65535,      65536,
+                                            1000000,    1000001,
+                                            1 << 20,    (1 << 20) + 1,
+                                            1 << 26,    (1 << 26) + 1,
+                                            1 << 27,    INT32_MAX,
+                                            1ull << 31, UINT32_MAX,
+                                            1ull << 32, INT64_MAX,
+                                            1ull << 63, UINT64_MAX - 7,
+                                            UINT64_MAX};
     uint64_t number = kNumbers[random_.Below(std::size(kNumbers))];
     const size_t width = size_t{1} << random_.Below(4);
     if (at + width > input->size()) return;
@@ -220,7 +235,8 @@ std::string ReadInput(const char* path) {
     std::exit(2);
   }
   char buffer[4096];
-  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) bytes.append(buffer, got);
+  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;)
+    bytes.append(buffer, got);
   (void)std::fclose(file);
   return bytes;
 }
@@ -272,10 +288,14 @@ int main(int argc, char** argv) {
   std::vector<std::string> inputs;
   for (int i = 2; i < argc; ++i) {
     const bool more = i + 1 < argc;
-    if (more && std::strcmp(argv[i], "--seconds") == 0) seconds = std::atof(argv[++i]);
-    else if (more && std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[++i], nullptr, 10);
-    else if (more && std::strcmp(argv[i], "--artifact") == 0) artifact_path = argv[++i];
-    else inputs.push_back(ReadInput(argv[i]));
+    if (more && std::strcmp(argv[i], "--seconds") == 0)
+      seconds = std::atof(argv[++i]);
+    else if (more && std::strcmp(argv[i], "--seed") == 0)
+      seed = std::strtoull(argv[++i], nullptr, 10);
+    else if (more && std::strcmp(argv[i], "--artifact") == 0)
+      artifact_path = argv[++i];
+    else
+      inputs.push_back(ReadInput(argv[i]));
   }
   for (const int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM}) {
     (void)signal(number, OnSignal);

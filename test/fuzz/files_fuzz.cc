@@ -1,5 +1,6 @@
-// The small files (identity, state, current, manifest, token, sidecar index) and the meta state block:
-// whatever decodes encodes to the same bytes, so no content has two forms and no byte is ignored.
+// The small files (identity, state, current, manifest, token, sidecar index) and the meta state
+// block: whatever decodes encodes to the same bytes, so no content has two forms and no byte is
+// ignored.
 #include <cstring>
 
 #include "base/coding.h"
@@ -36,8 +37,8 @@ void Repair(Kind kind, std::string* bytes) {
   if (kind != kIndex) return SealEnd(bytes);
   if (length < log::kIndexHeaderBytes) return;
   const uint32_t head = Crc32c(0, bytes->data(), 24);
-  StoreU32(bytes->data() + 24, Crc32c(head, bytes->data() + log::kIndexHeaderBytes,
-                                      length - log::kIndexHeaderBytes));
+  StoreU32(bytes->data() + 24,
+           Crc32c(head, bytes->data() + log::kIndexHeaderBytes, length - log::kIndexHeaderBytes));
 }
 
 template <typename T, typename Encode>

@@ -1,6 +1,6 @@
-// A flow as a hostile sender may make it: the verifier says the same however the bytes are cut, what it
-// accepts can be read as entries in order that sum up as announced, and whatever it refuses has a
-// typed error with an offset.
+// A flow as a hostile sender may make it: the verifier says the same however the bytes are cut,
+// what it accepts can be read as entries in order that sum up as announced, and whatever it refuses
+// has a typed error with an offset.
 #include <algorithm>
 #include <memory>
 

@@ -1,5 +1,6 @@
-// What a fuzz target is: bytes in, properties checked, nothing returned. A target registers itself before
-// main; driver.cc runs one of them by name, with its own mutator or under libFuzzer. One thread.
+// What a fuzz target is: bytes in, properties checked, nothing returned. A target registers itself
+// before main; driver.cc runs one of them by name, with its own mutator or under libFuzzer. One
+// thread.
 //
 // Most mutated inputs die at a checksum. The first byte of an input therefore tells a target to
 // repair checksums before it parses, so that what stands behind them is reached, too.
@@ -36,7 +37,7 @@ inline uint8_t TakeMode(Slice* input) {
 
 }  // namespace gapless::fuzz
 
-#define FUZZ_CHECK(property)                                                        \
-  do {                                                                              \
-    if (!(property)) ::gapless::fuzz::Fail(__FILE__, __LINE__, #property);          \
+#define FUZZ_CHECK(property)                                               \
+  do {                                                                     \
+    if (!(property)) ::gapless::fuzz::Fail(__FILE__, __LINE__, #property); \
   } while (false)

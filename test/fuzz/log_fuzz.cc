@@ -1,6 +1,6 @@
-// A log directory of one or two segments with any content: the scan says clean, tail or corrupt with a
-// place, never more; a cut leaves a clean log with the same records; frames can be walked by the
-// reader that replication uses. Target `record` judges single frames.
+// A log directory of one or two segments with any content: the scan says clean, tail or corrupt
+// with a place, never more; a cut leaves a clean log with the same records; frames can be walked by
+// the reader that replication uses. Target `record` judges single frames.
 #include <algorithm>
 
 #include "base/coding.h"
@@ -90,18 +90,19 @@ Seen Scan(const ScanOptions& options) {
   Seen seen;
   Position at = options.from;
   std::vector<Position>* const ends = &seen.ends;
-  Result<ScanResult> result = ScanLog(options, [&at, ends](const RecordView& record, const Position& before,
-                                             const Position& after) {
-    FUZZ_CHECK(before == at);
-    FUZZ_CHECK(after.offset == before.offset + record.header.RecordBytes());
-    FUZZ_CHECK(record.body.size() == record.header.body_bytes);
-    uint64_t sum = 0;
-    for (const char c : record.body.View()) sum += static_cast<uint8_t>(c);
-    if (sum == UINT64_MAX) return Status::Error(Code::kIo, "cannot be");
-    at = after;
-    ends->push_back(after);
-    return Status::Ok();
-  });
+  Result<ScanResult> result =
+      ScanLog(options,
+              [&at, ends](const RecordView& record, const Position& before, const Position& after) {
+                FUZZ_CHECK(before == at);
+                FUZZ_CHECK(after.offset == before.offset + record.header.RecordBytes());
+                FUZZ_CHECK(record.body.size() == record.header.body_bytes);
+                uint64_t sum = 0;
+                for (const char c : record.body.View()) sum += static_cast<uint8_t>(c);
+                if (sum == UINT64_MAX) return Status::Error(Code::kIo, "cannot be");
+                at = after;
+                ends->push_back(after);
+                return Status::Ok();
+              });
   seen.status = result.status();
   if (result.ok()) seen.result = std::move(result.value());
   return seen;
@@ -188,8 +189,8 @@ void RunRecord(Slice input) {
   // A torn record never counts as one.
   for (const size_t cut : {size_t{1}, size_t{8}, slice.size() / 2}) {
     if (frame.kind != FrameKind::kRecord || cut == 0 || cut > frame.bytes) continue;
-    const Frame torn = ParseFrame(Cluster(), {Secret(), 512, 768}, start, 100,
-                                  slice.Sub(0, frame.bytes - cut));
+    const Frame torn =
+        ParseFrame(Cluster(), {Secret(), 512, 768}, start, 100, slice.Sub(0, frame.bytes - cut));
     FUZZ_CHECK(torn.kind != FrameKind::kRecord);
   }
 }

@@ -219,7 +219,9 @@ TEST("meta state is read back, and every flipped byte and truncation is refused"
   CHECK(DecodeMetaState(newer, "m", 0).status().Is(Code::kFormatUnsupported));
 }
 
-TEST("meta state with something in the reserved bytes of an epoch is refused under a right checksum") {
+TEST(
+    "meta state with something in the reserved bytes of an epoch is refused under a right "
+    "checksum") {
   const MetaState state = SomeMeta();
   std::string bytes = EncodeMetaState(state);
   constexpr size_t kFirstCause = 64 + 4 + 72;  // head, count, fields in front of it

@@ -39,16 +39,15 @@ struct Session {
 // Opens whatever is there; null log after a crash.
 Session OpenSession(io::FileSystem* fs, const LogOptions& options, Ledger* ledger) {
   Session session;
-  Seen seen =
-      Scan(ScanFor(fs, ledger->state_mark, ledger->base, ledger->base_timestamp));
+  Seen seen = Scan(ScanFor(fs, ledger->state_mark, ledger->base, ledger->base_timestamp));
   if (!seen.status.ok()) return session;
   Result<std::unique_ptr<Log>> log = Log::Open(options, seen.result, nullptr);
   if (!log.ok()) return session;
   ledger->bodies.resize(ledger->base_bodies);
   ledger->bodies.insert(ledger->bodies.end(), seen.bodies.begin(), seen.bodies.end());
   session.log = std::move(log.value());
-  session.appender = std::make_unique<Appender>(session.log.get(), seen.result.end,
-                                                seen.result.end_timestamp);
+  session.appender =
+      std::make_unique<Appender>(session.log.get(), seen.result.end, seen.result.end_timestamp);
   return session;
 }
 
@@ -152,8 +151,7 @@ std::vector<std::string> Recovered(const Ledger& ledger, const Seen& seen) {
 // the
 // recovery took.
 uint64_t CheckImage(io::FaultFileSystem* disk, const Ledger& ledger) {
-  const ScanOptions scan =
-      ScanFor(disk, ledger.state_mark, ledger.base, ledger.base_timestamp);
+  const ScanOptions scan = ScanFor(disk, ledger.state_mark, ledger.base, ledger.base_timestamp);
   const Seen seen = Scan(scan);
   CHECK_OK(seen.status);
   CHECK(seen.result.verdict != ScanVerdict::kCorrupt);
@@ -385,10 +383,12 @@ void FailNth(uint32_t kinds, uint64_t skip, uint64_t times, bool* struck) {
     const bool durable = progress.durable == appender.at();  // only the mark behind it failed
     CHECK_EQ(log.value()->SyncTo(appender.at().offset, 10).code(),
              durable ? Code::kOk : Code::kPoisoned);
-    CHECK(log.value()->Close([](const Position&) {
-      CHECK(false);
-      return Status::Ok();
-    }).Is(Code::kPoisoned));
+    CHECK(log.value()
+              ->Close([](const Position&) {
+                CHECK(false);
+                return Status::Ok();
+              })
+              .Is(Code::kPoisoned));
     // Reads go on.
     CHECK_OK(log.value()->Read(0, progress.written.offset, 1 << 20));
   }

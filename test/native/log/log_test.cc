@@ -137,8 +137,9 @@ TEST("positions are found by offset and by sequence, and only at record ends") {
     Result<Position> at = opened.log->PositionAt(ends[i].offset);
     REQUIRE_OK(at);
     CHECK(at.value() == ends[i]);
-    CHECK(opened.log->PositionAt(ends[i].offset + 8).status().Is(
-        i + 1 == ends.size() ? Code::kPositionUnavailable : Code::kNotARecordEnd));
+    CHECK(opened.log->PositionAt(ends[i].offset + 8)
+              .status()
+              .Is(i + 1 == ends.size() ? Code::kPositionUnavailable : Code::kNotARecordEnd));
     if (i == 0) continue;
     Result<Position> before = opened.log->PositionBeforeSeq(ends[i].seq);
     REQUIRE_OK(before);

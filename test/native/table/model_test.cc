@@ -1,8 +1,8 @@
 // Random operations on the store and on the model, compared at the visible sequence and at views.
+#include "model.h"
+
 #include <algorithm>
 #include <cstdio>
-
-#include "model.h"
 
 namespace gapless::table {
 namespace {

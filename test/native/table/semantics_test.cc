@@ -1,7 +1,6 @@
 // What a reader sees: order inside a batch, visibility, expiry, views, digests.
-#include "model.h"
-
 #include "base/hex.h"
+#include "model.h"
 
 namespace gapless::table {
 namespace {
