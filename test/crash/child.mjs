@@ -1,6 +1,7 @@
 // The process that dies. Says on fd 3, a pipe to the parent: `open`, then for each write `i <number>` before it is
 // submitted and `a <number> <seq> <nanoseconds>` after its acknowledgement; `e <number> <code> <offset>` for a refusal;
-// `closed` at the end. Nothing that it says goes through a file.
+// `closed`, or `unclean <code>`, at the
+// end. Nothing that it says goes through a file.
 import { writeSync } from 'node:fs';
 import { open } from '../../dist/index.js';
 import { submit } from './workload.mjs';
@@ -50,5 +51,9 @@ while (inFlight > 0) {
     wake = resolve;
   });
 }
-await db.close();
-say('closed');
+try {
+  await db.close();
+  say('closed');
+} catch (error) {
+  say(`unclean ${error.code ?? error}`);
+}

@@ -128,43 +128,53 @@ export class Oracle {
   #marks = 0;
 
   /**
-   * Judges the store behind a life, and writes a mark of its own into it: what is behind the mark is the next life's.
-   * `mustHave`: acknowledgements that this death must not lose. Returns how many of the life's writes survived. Throws
+   * Judges the store behind some lives, and writes a mark of its own into it: what is behind the mark is the next life's.
+   * `mustHave`: acknowledgements that this death must not lose. Returns how many of their writes survived. Throws
    * what is wrong.
    */
-  async judge(db: Database, life: Life, mustHave: (ack: Acknowledged) => boolean): Promise<number> {
+  async judge(db: Database, lives: readonly Life[], mustHave: (ack: Acknowledged) => boolean): Promise<number> {
     this.#compareReads(db);
     this.#marks += 1;
     const mark = await db.put(markKey, `${this.#marks}`);
     const changes = await changesBetween(db, this.#judged, mark.position.seq);
     must(changes.pop()?.firstSeq === mark.firstSeq, 'the last batch is not the mark');
-    const refused = new Map(life.refused.map((refusal) => [refusal.write, refusal]));
-    let next = 0;
-    const seqs = new Map<number, bigint>();
-    for (const change of changes) {
-      must(change.firstSeq > this.#lastSeq, `seq ${change.firstSeq} behind ${this.#lastSeq}`);
-      // A refused write that was never sequenced left no trace; one in doubt may have.
-      while (refused.has(next) && !sameOperations(operationsOf(life.seed, next), change)) next += 1;
-      must(next < life.intents, `batch at seq ${change.firstSeq} was never asked for`);
-      must(
-        sameOperations(operationsOf(life.seed, next), change),
-        `batch at seq ${change.firstSeq} is not write ${next}`,
-      );
-      this.#apply(operationsOf(life.seed, next));
-      this.#lastSeq = change.position.seq;
-      seqs.set(next, change.position.seq);
-      next += 1;
+    let survived = 0;
+    for (const life of lives) {
+      const seqs = this.#takeLife(life, changes);
+      survived += seqs.size;
+      for (const ack of life.acknowledged) {
+        const seq = seqs.get(ack.write);
+        if (seq === undefined) must(!mustHave(ack), `write ${ack.write}, acknowledged at seq ${ack.seq}, is lost`);
+        else must(seq === ack.seq, `write ${ack.write}: acknowledged at ${ack.seq}, found at ${seq}`);
+      }
     }
-    for (const ack of life.acknowledged) {
-      const seq = seqs.get(ack.write);
-      if (seq !== undefined) must(seq === ack.seq, `write ${ack.write}: acknowledged at ${ack.seq}, found at ${seq}`);
-      else must(!mustHave(ack), `write ${ack.write}, acknowledged at seq ${ack.seq}, is lost; ${next} survived`);
-    }
+    must(changes.length === 0, `batch at seq ${changes[0]?.firstSeq} is no write in its turn`);
     this.state.set(markKey, `${this.#marks}`);
     this.#lastSeq = mark.position.seq;
     this.#judged = mark.position;
     this.#compareState(db);
-    return seqs.size;
+    return survived;
+  }
+
+  /** Takes the batches of one life off the front: write number -> seq behind it. */
+  #takeLife(life: Life, changes: Change[]): Map<number, bigint> {
+    const refused = new Set(life.refused.map(({ write }) => write));
+    const seqs = new Map<number, bigint>();
+    for (let write = 0; write < life.intents; write += 1) {
+      const change = changes[0];
+      if (change === undefined) break;
+      if (!sameOperations(operationsOf(life.seed, write), change)) {
+        // A refused write that was never sequenced left no trace; one in doubt may have.
+        if (refused.has(write)) continue;
+        break;
+      }
+      must(change.firstSeq > this.#lastSeq, `seq ${change.firstSeq} behind ${this.#lastSeq}`);
+      this.#lastSeq = change.position.seq;
+      this.#apply(operationsOf(life.seed, write));
+      seqs.set(write, change.position.seq);
+      changes.shift();
+    }
+    return seqs;
   }
 
   #apply(operations: readonly WorkOperation[]): void {

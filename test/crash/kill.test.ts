@@ -57,7 +57,7 @@ test.each(cells)(
       expect(life.refused).toEqual([]);
       // Crash again, while the store recovers, in two lives of three.
       if (random(3) > 0) sum.secondCrashes += await killedOpens(path, options, 1 + random(2), random);
-      const survived = await withStore(path, options, (db) => oracle.judge(db, life, (ack) => mustHave(ack, life)));
+      const survived = await withStore(path, options, (db) => oracle.judge(db, [life], (ack) => mustHave(ack, life)));
       expect(survived).toBeLessThanOrEqual(life.intents);
       sum.kills += 1;
       sum.acknowledged += life.acknowledged.length;
