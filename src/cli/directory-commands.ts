@@ -35,19 +35,28 @@ export const statCommand: Command = {
   },
 };
 
+/** Files are named relative to the directory that was asked about. */
+function belowRoot(file: string, root: string): string {
+  const prefix = root.endsWith('/') ? root : `${root}/`;
+  return file.startsWith(prefix) ? file.slice(prefix.length) : file;
+}
+
 /** `logOffset` and `seq` belong to damage of the log only. */
-export function damageJson({ kind, file, offset, logOffset, what, seq }: Damage): object {
+export function damageJson(damage: Damage, root: string): object {
+  const { kind, offset, logOffset, what, seq } = damage;
+  const file = belowRoot(damage.file, root);
   if (kind !== 'log') return { kind, file, offset, what };
   return { kind, file, offset, logOffset: `${logOffset}`, what, seq: `${seq}` };
 }
 
-export function damageText({ kind, file, offset, what }: Damage): string {
-  return `${file} at byte ${offset}: ${kind} ${what}`;
+export function damageText({ kind, file, offset, what }: Damage, root: string): string {
+  return `${belowRoot(file, root)} at byte ${offset}: ${kind} ${what}`;
 }
 
 /** The answer of verify, of a directory or of a snapshot. */
 export async function answerVerify(
   { output }: Context,
+  root: string,
   report: NativeVerifyReport,
   deep: boolean,
   position: Position | null,
@@ -60,8 +69,8 @@ export async function answerVerify(
     );
     return exitDone;
   }
-  const text = damage.map(damageText).join('\n');
-  await output.answer({ ok: false, deep, damage: damage.map(damageJson) }, text);
+  const text = damage.map((one) => damageText(one, root)).join('\n');
+  await output.answer({ ok: false, deep, damage: damage.map((one) => damageJson(one, root)) }, text);
   return exitNo;
 }
 
@@ -77,8 +86,9 @@ export const verifyCommand: Command = {
   },
   async run(context, parsed) {
     const deep = parsed.has('deep');
-    const report = await verifyDirectory(directoryOf(parsed, 'verify'), deep);
-    return await answerVerify(context, report, deep, report.position);
+    const path = directoryOf(parsed, 'verify');
+    const report = await verifyDirectory(path, deep);
+    return await answerVerify(context, path, report, deep, report.position);
   },
 };
 
@@ -145,13 +155,13 @@ export const repairCommand: Command = {
     const suffix = { from, records, operations, bytes };
     const command = report.wouldDrop ? `gapless repair ${path} --truncate-at ${from.offset} --yes` : null;
     const answer = {
-      damage: report.damage.map(damageJson),
+      damage: report.damage.map((one) => damageJson(one, path)),
       wouldDrop: report.wouldDrop ? suffix : null,
       dropped: report.dropped ? suffix : null,
       saved: report.saved === '' ? null : report.saved,
       command,
     };
-    const lines = report.damage.map(damageText);
+    const lines = report.damage.map((one) => damageText(one, path));
     if (report.dropped)
       lines.push(`dropped ${records} records (${bytes} bytes) from ${from}, saved as ${report.saved}`);
     else if (command !== null) lines.push(`would drop ${records} records (${bytes} bytes) from ${from}: ${command}`);

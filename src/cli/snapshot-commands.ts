@@ -103,7 +103,7 @@ export const snapshotVerifyCommand: Command = {
     const path = requireDirectory(operand(parsed, 0), 'snapshot verify');
     const report = await verifySnapshot(path);
     const position = report.damage.length === 0 ? (await snapshotInfo(path)).meta.position : null;
-    return await answerVerify(context, report, false, position);
+    return await answerVerify(context, path, report, false, position);
   },
 };
 

@@ -140,7 +140,8 @@ export function start(args: readonly string[]): Node {
     closeStdout: () => child.stdout.destroy(),
     get url() {
       const first = events.find((line) => line['event'] === 'listening');
-      const { host, port } = first?.['status'] as { host: string; port: number };
+      if (first === undefined) throw new Error('there is no event "listening"');
+      const { host, port } = first['status'] as { host: string; port: number };
       return `http://${host}:${port}`;
     },
   };
