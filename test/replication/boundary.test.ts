@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Position } from '../../dist/index.js';
 import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
-import { Proxy } from './proxy.js';
+import { FrameProxy as LinkProxy } from './proxy.js';
 import { LogIndex, replayedDigest, startWriters } from './workload.js';
 
 const syncs = Number(process.env['GAPLESS_SYNCS'] ?? 6);
@@ -17,26 +17,30 @@ beforeEach(() => {
 });
 afterEach(() => cluster.end());
 
-async function proxied(primary: { readonly address: { host: string; port: number } }): Promise<Proxy> {
-  const proxy = await Proxy.start(primary.address);
+async function proxied(primary: { readonly address: { host: string; port: number } }): Promise<LinkProxy> {
+  const proxy = await LinkProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
   return proxy;
 }
 
 /** Snapshot positions of the finished syncs, and where the state stood that each replaced. */
-function boundaries(replica: TestNode): { snapshot: bigint; replaced: bigint }[] {
-  const dones = replica.saw('sync_done');
-  return replica.saw('switched').map(({ from }, i) => {
-    const snapshot = (dones[i]?.position as Position).seq;
-    return { snapshot, replaced: (from as Position).seq };
-  });
+function boundaries(replica: TestNode): { snapshot: Position; replaced: bigint }[] {
+  const done = replica.saw('sync_done').map(({ position }) => position as Position);
+  const replaced = replica.saw('switched').map(({ from }) => (from as Position).seq);
+  return done.map((snapshot, i) => ({ snapshot, replaced: replaced[i] ?? 0n }));
+}
+
+function firstSnapshot(replica: TestNode): Position {
+  const [first] = boundaries(replica);
+  if (first === undefined) throw new Error('no full sync has ended');
+  return first.snapshot;
 }
 
 /** Records that the engine must have applied since it opened: each state from its snapshot to where it was replaced. */
 function predictedRecords(replica: TestNode, log: LogIndex, end: bigint): number {
   const cuts = boundaries(replica);
   let total = 0;
-  for (const [i, { snapshot }] of cuts.entries()) total += log.between(snapshot, cuts[i + 1]?.replaced ?? end);
+  for (const [i, { snapshot }] of cuts.entries()) total += log.between(snapshot.seq, cuts[i + 1]?.replaced ?? end);
   return total;
 }
 
@@ -57,7 +61,7 @@ describe('full syncs under 16 writers', () => {
       }
       await until(`switch ${i + 1}`, () => proxy.isDown && replica.saw('sync_done').length > i, 30_000);
       // Nothing of the log came along: this is the snapshot and not one record more.
-      const snapshot = replica.saw('sync_done')[i]?.position as Position;
+      const snapshot = replica.saw('sync_done')[i]?.['position'] as Position;
       const { position, digest } = await replica.db.digest();
       expect(`${position}`).toBe(`${snapshot}`);
       shown.push({ seq: position.seq, digest });
@@ -102,7 +106,7 @@ describe('full syncs under 16 writers', () => {
     const log = await LogIndex.read(primary.dir);
     expect(counters.appliedRecords).toBe(predictedRecords(replica, log, position.seq));
     // What the directory of the replica replays to, at the boundary and at its end.
-    const snapshot = boundaries(replica).at(-1)?.snapshot ?? 0n;
+    const snapshot = boundaries(replica).at(-1)?.snapshot.seq ?? 0n;
     expect(snapshot).toBeLessThan(position.seq);
     expect(await replayedDigest(replica.dir, snapshot)).toBe(await replayedDigest(primary.dir, snapshot));
     expect(await replayedDigest(replica.dir, position.seq)).toBe(digest);
@@ -129,7 +133,7 @@ describe('full syncs under 16 writers', () => {
     await converged(primary, replica, 60_000);
     expect(replica.db.replication.status().resync).toMatchObject({ full: 1, err: 0 });
     const { position, digest } = await replica.db.digest();
-    const snapshot = (replica.saw('sync_done')[0]?.position as Position).seq;
+    const snapshot = firstSnapshot(replica).seq;
     expect(position.seq - snapshot).toBeGreaterThanOrEqual(BigInt(frozenWrites));
     const { counters } = replica.db.status();
     await primary.db.close();
@@ -151,7 +155,7 @@ describe('full syncs under 16 writers', () => {
     await converged(primary, replica);
     writers.check(replica.db);
     const { ring, counters, resync } = primary.db.status();
-    expect(BigInt(ring?.oldest ?? 0)).toBeGreaterThan((replica.saw('sync_done')[0]?.position as Position).offset);
+    expect(BigInt(ring?.oldest ?? 0)).toBeGreaterThan(firstSnapshot(replica).offset);
     expect(resync).toMatchObject({ full: 1 });
     expect(counters.gaps).toBe(0);
     expect(replica.db.replication.status().resync).toMatchObject({ full: 1, err: 0 });
@@ -159,7 +163,7 @@ describe('full syncs under 16 writers', () => {
 });
 
 /** From the next full sync on no record of the log arrives, and the link breaks at the word that it is installed. */
-function cutAtInstall(proxy: Proxy): void {
+function cutAtInstall(proxy: LinkProxy): void {
   let isSyncing = false;
   proxy.fate = ({ name }) => {
     if (name === 'SNAPSHOT_BEGIN') isSyncing = true;

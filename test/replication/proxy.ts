@@ -32,11 +32,11 @@ export type Fate =
   | { readonly cutAt: number }
   | { readonly delayMs: number };
 
-const names = new Map<number, FrameName>(
-  (Object.keys(frames) as FrameName[]).map((name) => [frames[name].type, name]),
-);
+const names = new Map<number, FrameName>((Object.keys(frames) as FrameName[]).map((name) => [frames[name].type, name]));
 
-export class Proxy {
+export type EarlyFate = { readonly cutAt: number } | { readonly flip: number };
+
+export class FrameProxy {
   readonly #server: net.Server;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #pairs = new Set<Pair>();
@@ -46,13 +46,15 @@ export class Proxy {
   fate: (frame: ProxiedFrame) => Fate = () => 'pass';
   /** Sees the raw bytes of each direction before frames are told apart; return true to cut there and then. */
   cutBytes: ((direction: Direction, total: number) => boolean) | undefined;
+  /** Decides over hello and proof of each direction: cut behind so many bytes, or the byte whose lowest bit is inverted. */
+  early: ((direction: Direction, connection: number) => EarlyFate | undefined) | undefined;
   /** New connections are closed at once. */
   isDown = false;
   /** Bytes a second, each direction of each connection; 0: no limit. */
   bytesPerSecond = 0;
 
-  static async start(target: { readonly host: string; readonly port: number }): Promise<Proxy> {
-    const proxy = new Proxy(target);
+  static async start(target: { readonly host: string; readonly port: number }): Promise<FrameProxy> {
+    const proxy = new FrameProxy(target);
     await new Promise<void>((resolve) => proxy.#server.listen({ host: '127.0.0.1', port: 0 }, resolve));
     return proxy;
   }
@@ -131,7 +133,7 @@ class Pair {
   purpose: 'control' | 'data' = 'control';
   onEnd: () => void = () => undefined;
 
-  constructor(proxy: Proxy, number: number, replica: net.Socket, primary: net.Socket) {
+  constructor(proxy: FrameProxy, number: number, replica: net.Socket, primary: net.Socket) {
     this.#sockets = [replica, primary];
     this.#pipes = {
       'to-primary': new Pipe(proxy, this, number, 'to-primary', replica, primary),
@@ -161,7 +163,7 @@ class Pair {
 
 /** One direction of one connection. */
 class Pipe {
-  readonly #proxy: Proxy;
+  readonly #proxy: FrameProxy;
   readonly #pair: Pair;
   readonly #number: number;
   readonly #direction: Direction;
@@ -173,7 +175,7 @@ class Pipe {
   #isStalled = false;
   #isWaiting = false;
 
-  constructor(proxy: Proxy, pair: Pair, number: number, direction: Direction, from: net.Socket, to: net.Socket) {
+  constructor(proxy: FrameProxy, pair: Pair, number: number, direction: Direction, from: net.Socket, to: net.Socket) {
     this.#proxy = proxy;
     this.#pair = pair;
     this.#number = number;
@@ -220,11 +222,21 @@ class Pipe {
 
   #passEarly(): void {
     if (this.#direction === 'to-primary' && this.#early === helloBytes + proofBytes) {
-      this.#pair.purpose = this.#bytes.readUInt8(Math.min(helloLayout.purpose, this.#bytes.length - 1)) === 2 ? 'data' : 'control';
+      this.#pair.purpose =
+        this.#bytes.readUInt8(Math.min(helloLayout.purpose, this.#bytes.length - 1)) === 2 ? 'data' : 'control';
     }
-    const part = this.#bytes.subarray(0, this.#early);
+    const part = Buffer.from(this.#bytes.subarray(0, this.#early));
+    const before = helloBytes + proofBytes - this.#early;
     this.#early -= part.length;
     this.#bytes = this.#bytes.subarray(part.length);
+    const fate = this.#proxy.early?.(this.#direction, this.#number);
+    if (fate !== undefined && 'cutAt' in fate && fate.cutAt <= before + part.length) {
+      this.#to.write(part.subarray(0, Math.max(0, fate.cutAt - before)), () => this.#pair.cut());
+      return;
+    }
+    if (fate !== undefined && 'flip' in fate && fate.flip >= before && fate.flip < before + part.length) {
+      part[fate.flip - before] = (part[fate.flip - before] ?? 0) ^ 1;
+    }
     this.#to.write(part);
   }
 
