@@ -96,7 +96,7 @@ class Builder final : public GenerationBuilder {
   RoomSignal room_;
   std::unique_ptr<log::Log> log_;
   uint64_t clock_ = 0;
-  Counters spilled_;       // records behind the snapshot: applied by the switch
+  Counters spilled_;  // records behind the snapshot: applied by the switch
   std::vector<IncomingFlow> flows_;
 
   mutable Mutex mutex_;
@@ -305,8 +305,8 @@ Status Builder::AppendLog(Slice records, Position* received) {
   const uint64_t latest_ms = options.clock->WallMs() + options.clock_max_ahead_ms;
   while (!records.empty()) {
     log::RecordView record;
-    RETURN_IF_ERROR(CheckReceived(identity_.cluster, latest_ms, at, clock_, records, &record,
-                                  &operations));
+    RETURN_IF_ERROR(
+        CheckReceived(identity_.cluster, latest_ms, at, clock_, records, &record, &operations));
     // A term is durable here before a record of it is.
     const uint32_t term = record.header.epoch.term;
     if (term > engine_->highest_term()) RETURN_IF_ERROR(engine_->SeeTerm(term));

@@ -1,7 +1,7 @@
 // The replica's side of a full sync: a generation built beside the live one, and the switch to it.
 //
-// Files stand below incoming/ until Install, then in gen-NNNNNN; CURRENT names them last. A crash at
-// any step leaves the old generation or the new one; what it leaves of the other is removed by
+// Files stand below incoming/ until Install, then in gen-NNNNNN; CURRENT names them last. A crash
+// at any step leaves the old generation or the new one; what it leaves of the other is removed by
 // SettleSwitch at the next open. One builder an engine at a time.
 #pragma once
 
@@ -21,8 +21,8 @@ class EngineImpl;
 // EngineImpl::SwitchGeneration. kConflict while another one lives.
 Result<std::unique_ptr<GenerationBuilder>> MakeGenerationBuilder(EngineImpl* engine);
 
-// What STATE says of the log of `generation`. While a switch is under way it speaks of both: the new
-// one in durableMark, the one that is left in intentCommon (seq: its number, offset: its mark).
+// What STATE says of the log of `generation`. While a switch is under way it speaks of both: the
+// new one in durableMark, the one that is left in intentCommon (seq: its number, offset: its mark).
 uint64_t DurableMarkOf(const NodeState& state, uint64_t generation);
 
 // Ends a switch that a crash cut short, on the side that CURRENT names, and removes what no pointer

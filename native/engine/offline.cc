@@ -100,8 +100,8 @@ Status StatSnapshots(io::FileSystem* fs, const std::string& path, StatReport* re
     if (!token.ok()) continue;
     const Result<uint64_t> bytes = BytesIn(fs, at);
     if (!bytes.ok()) return bytes.status();
-    report->snapshots.push_back(StatReport::LocalSnapshot{
-        name, token.value().meta.position, bytes.value(), token.value().created_ms});
+    report->snapshots.push_back(StatReport::LocalSnapshot{name, token.value().meta.position,
+                                                          bytes.value(), token.value().created_ms});
   }
   return Status::Ok();
 }

@@ -1,8 +1,8 @@
 // Work on a directory that is not open here: inspection, verification, repair, restore.
 //
 // Each takes the directory's lock as INTERFACES section 14 says (shared for reading, exclusive for
-// changing) and fails with kLocked on a live directory. Nothing is changed on disk but by Repair with
-// `truncate_at` and by Restore. All wait.
+// changing) and fails with kLocked on a live directory. Nothing is changed on disk but by Repair
+// with `truncate_at` and by Restore. All wait.
 #pragma once
 
 #include <functional>
@@ -20,8 +20,8 @@ struct VerifyReport {
   Position position;
   std::vector<log::Damage> damage;  // `file` relative to the directory
 };
-// Identity, state, current, manifest, base flows, the whole retained log with its indexes, and local
-// snapshots; `deep` also replays and computes the digest.
+// Identity, state, current, manifest, base flows, the whole retained log with its indexes, and
+// local snapshots; `deep` also replays and computes the digest.
 Result<VerifyReport> Verify(io::FileSystem* fs, const std::string& path, bool deep);
 
 struct DigestReport {
@@ -34,10 +34,11 @@ struct DigestReport {
 Result<DigestReport> Digest(io::FileSystem* fs, const std::string& path,
                             std::optional<uint64_t> at_seq);
 
-// Calls `each` for every record from the one that holds `from_seq` on (0: from the oldest); ends when
-// it returns false. kEvicted below the oldest record. Damage is reported behind the last good record.
-using RecordVisitor = std::function<bool(const log::RecordView&, const Position& before,
-                                         const Position& after)>;
+// Calls `each` for every record from the one that holds `from_seq` on (0: from the oldest); ends
+// when it returns false. kEvicted below the oldest record. Damage is reported behind the last good
+// record.
+using RecordVisitor =
+    std::function<bool(const log::RecordView&, const Position& before, const Position& after)>;
 Status VisitLog(io::FileSystem* fs, const std::string& path, uint64_t from_seq,
                 const RecordVisitor& each);
 
@@ -78,10 +79,10 @@ Result<StatReport> Stat(io::FileSystem* fs, const std::string& path);
 struct RepairReport {
   std::vector<log::Damage> damage;
   bool would_drop = false;
-  Position from;                 // cut position
-  uint64_t records = 0, operations = 0, bytes = 0;   // that are lost
+  Position from;                                    // cut position
+  uint64_t records = 0, operations = 0, bytes = 0;  // that are lost
   bool dropped = false;
-  std::string saved;             // lost/..., empty: none
+  std::string saved;  // lost/..., empty: none
 };
 // Without `truncate_at` reports only. With it: saves what is dropped to lost/, cuts the log there.
 // `would_drop` is false if there is nothing that a cut could mend. `truncate_at` must be the offset

@@ -59,8 +59,8 @@ class LostWriter {
   uint64_t at_ = kLostHeaderBytes;
 };
 
-// Verifies the header and each entry in turn; ends when `each` returns false. kCorrupt with file and
-// offset, kFormatUnsupported.
+// Verifies the header and each entry in turn; ends when `each` returns false. kCorrupt with file
+// and offset, kFormatUnsupported.
 Status ReadLostFile(io::FileSystem* fs, const std::string& path, LostHeader* header,
                     const std::function<bool(const LostEntry&)>& each);
 

@@ -15,7 +15,8 @@ bool IsStoreName(const std::string& name) {
          io::ParseGenerationName(name, &generation);
 }
 
-// A batch whose checksums hold and whose operations do not fit its body was written by nobody of us.
+// A batch whose checksums hold and whose operations do not fit its body was written by nobody of
+// us.
 Status CheckBatch(const std::string& directory, const log::RecordView& record,
                   const Position& before) {
   if (record.header.kind != log::RecordKind::kBatch) return Status::Ok();
@@ -116,8 +117,9 @@ Result<LoadedStore> LoadStore(io::FileSystem* fs, const std::string& path, const
     return Status::Error(Code::kPositionUnavailable,
                          "the log ends before, at " + ToText(loaded.scan.end));
   }
-  return Status::Error(Code::kNotARecordEnd, "the sequence lies inside a record that begins behind " +
-                                                 ToText(loaded.history.position()));
+  return Status::Error(
+      Code::kNotARecordEnd,
+      "the sequence lies inside a record that begins behind " + ToText(loaded.history.position()));
 }
 
 Result<DigestReport> DigestOfStore(LoadedStore* loaded) {

@@ -26,8 +26,7 @@ struct SegmentHead {
 Result<std::vector<SegmentHead>> ListSegmentHeads(io::FileSystem* fs, const std::string& directory,
                                                   const ClusterId& cluster);
 // Files of segments, whatever they hold: paths in order of their offsets.
-Result<std::vector<std::string>> ListSegmentFiles(io::FileSystem* fs,
-                                                  const std::string& directory);
+Result<std::vector<std::string>> ListSegmentFiles(io::FileSystem* fs, const std::string& directory);
 
 // A store as it is at `position`, in memory.
 struct LoadedStore {
@@ -35,8 +34,8 @@ struct LoadedStore {
   History history;
   log::ScanResult scan;
 };
-// Base and replay up to the end, or up to the record end with sequence `at_seq`. Refuses damage as an
-// open does; a torn tail is left out.
+// Base and replay up to the end, or up to the record end with sequence `at_seq`. Refuses damage as
+// an open does; a torn tail is left out.
 Result<LoadedStore> LoadStore(io::FileSystem* fs, const std::string& path, const StoreFiles& files,
                               std::optional<uint64_t> at_seq);
 Result<DigestReport> DigestOfStore(LoadedStore* loaded);

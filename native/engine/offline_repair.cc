@@ -1,8 +1,8 @@
 // Repair of a log that recovery refuses: what a cut would drop, and the cut.
 //
 // Order with `truncate_at`: what is dropped into lost/, durable; the log is cut; STATE no longer
-// promises what was cut. A crash between two steps leaves a store that is still refused, and the same
-// command again ends the repair.
+// promises what was cut. A crash between two steps leaves a store that is still refused, and the
+// same command again ends the repair.
 #include <algorithm>
 #include <vector>
 
@@ -60,12 +60,12 @@ Status SuffixWalk::Run(const Visitor& visit) {
   const log::SegmentInfo& last = scan_.segments.back();
   for (const std::string& path : paths.value()) {
     uint64_t start = 0;
-    (void)io::ParseSegmentName(Slice(path).Sub(directory.size() + 1,
-                                               path.size() - directory.size() - 1), &start);
+    (void)io::ParseSegmentName(
+        Slice(path).Sub(directory.size() + 1, path.size() - directory.size() - 1), &start);
     if (start < last.start.offset) continue;
     const bool holds_end = start == last.start.offset;
-    RETURN_IF_ERROR(WalkFile(path, start, holds_end ? scan_.end_file_offset
-                                                    : log::kSegmentHeaderBytes,
+    RETURN_IF_ERROR(WalkFile(path, start,
+                             holds_end ? scan_.end_file_offset : log::kSegmentHeaderBytes,
                              holds_end ? scan_.end.offset : start, visit));
   }
   return Status::Ok();
@@ -196,8 +196,8 @@ Status Repairer::Save() {
   RETURN_IF_ERROR(walk.Run(nullptr));
   if (walk.bytes() == 0) return Status::Ok();
   const Position to = walk.to();
-  const std::string name =
-      io::LostName(to.epoch.term, to.epoch.run, scan_.end.seq + 1, std::max(to.seq, scan_.end.seq + 1));
+  const std::string name = io::LostName(to.epoch.term, to.epoch.run, scan_.end.seq + 1,
+                                        std::max(to.seq, scan_.end.seq + 1));
   Result<std::unique_ptr<LostWriter>> writer = LostWriter::Begin(fs_, path_, name);
   if (!writer.ok()) return writer.status();
   RETURN_IF_ERROR(

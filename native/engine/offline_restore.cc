@@ -62,8 +62,8 @@ class Restorer {
   std::string target_;
   std::string building_;
   std::unique_ptr<io::FileLock> lock_;
-  snapshot::Token token_;   // of the source
-  snapshot::Token made_;    // of what is built
+  snapshot::Token token_;  // of the source
+  snapshot::Token made_;   // of what is built
   IdentityFile identity_;
 };
 
@@ -78,9 +78,8 @@ Status Restorer::VerifySource() {
   if (!token.ok()) return token.status();
   token_ = std::move(token.value());
   for (const snapshot::FlowSummary& flow : token_.flows) {
-    RETURN_IF_ERROR(
-        snapshot::VerifyFlowFile(fs_, io::JoinPath(snapshot_, io::FlowName(flow.flow)),
-                                 snapshot::ExpectedHeader(token_, flow.flow), flow));
+    RETURN_IF_ERROR(snapshot::VerifyFlowFile(fs_, io::JoinPath(snapshot_, io::FlowName(flow.flow)),
+                                             snapshot::ExpectedHeader(token_, flow.flow), flow));
   }
   return Status::Ok();
 }
@@ -159,9 +158,8 @@ Result<snapshot::FlowSummary> Restorer::CopyFlow(uint32_t flow, const std::strin
 // A flow names its cluster: in a new one it is written anew.
 Result<snapshot::FlowSummary> Restorer::WriteFlow(uint32_t flow, const std::string& to) {
   if (!options_.new_cluster) return CopyFlow(flow, to);
-  Result<std::unique_ptr<snapshot::FlowReader>> reader =
-      snapshot::OpenFlow(fs_, io::JoinPath(snapshot_, io::FlowName(flow)),
-                         snapshot::ExpectedHeader(token_, flow));
+  Result<std::unique_ptr<snapshot::FlowReader>> reader = snapshot::OpenFlow(
+      fs_, io::JoinPath(snapshot_, io::FlowName(flow)), snapshot::ExpectedHeader(token_, flow));
   if (!reader.ok()) return reader.status();
   snapshot::FlowWriter writer(snapshot::ExpectedHeader(made_, flow),
                               std::make_unique<ReaderSource>(std::move(reader.value())));
@@ -186,8 +184,7 @@ Status Restorer::Build() {
   RETURN_IF_ERROR(fs_->CreateDirectory(io::JoinPath(generation, io::kLogDirectory)));
   RETURN_IF_ERROR(fs_->CreateDirectory(runs));
   for (uint32_t i = 0; i < made_.flows.size(); ++i) {
-    const Result<snapshot::FlowSummary> flow =
-        WriteFlow(i, io::JoinPath(runs, io::FlowName(i)));
+    const Result<snapshot::FlowSummary> flow = WriteFlow(i, io::JoinPath(runs, io::FlowName(i)));
     if (!flow.ok()) return flow.status();
     made_.flows[i] = flow.value();
   }

@@ -1,5 +1,5 @@
-// Verification of a whole data directory: each file is judged by itself as far as the others let it,
-// and tells its first damage. Reads only. An error of the disk is an error, not damage.
+// Verification of a whole data directory: each file is judged by itself as far as the others let
+// it, and tells its first damage. Reads only. An error of the disk is an error, not damage.
 #include <algorithm>
 #include <set>
 
@@ -171,9 +171,9 @@ Status Verifier::CheckManifest() {
     const Result<bool> exists = fs_->Exists(manifest.status().file());
     if (!exists.ok()) return exists.status();
     if (exists.value()) RETURN_IF_ERROR(Count(manifest.status().file()));
-    const char* what = !exists.value()                      ? "missing"
+    const char* what = !exists.value()                   ? "missing"
                        : manifest.status().offset() == 0 ? "magic"
-                                                            : "body_crc";
+                                                         : "body_crc";
     return Note("manifest", manifest.status(), what);
   }
   const std::string file =
@@ -308,9 +308,10 @@ Status Verifier::CheckSnapshots() {
 
 // Base and log loaded together must give a state; with damage before, there is nothing to load.
 Status Verifier::CheckDeep() {
-  const bool loadable = std::all_of(
-      report_.damage.begin(), report_.damage.end(),
-      [](const log::Damage& damage) { return damage.kind == "index" || damage.kind == "snapshot"; });
+  const bool loadable =
+      std::all_of(report_.damage.begin(), report_.damage.end(), [](const log::Damage& damage) {
+        return damage.kind == "index" || damage.kind == "snapshot";
+      });
   if (!loadable) return Status::Ok();
   const Result<StoreFiles> files = ReadStoreFiles(fs_, path_, true);
   if (!files.ok()) return Note("manifest", files.status(), "format");

@@ -1,5 +1,5 @@
-// A full sync without a network: what a primary would send, captured as bytes, and its delivery to a
-// replica's generation builder.
+// A full sync without a network: what a primary would send, captured as bytes, and its delivery to
+// a replica's generation builder.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ struct Transfer {
   snapshot::Token token;  // as announced: the flows' sizes are not known yet
   std::vector<std::string> flows;
   std::vector<snapshot::FlowSummary> summaries;
-  std::string log;        // records behind the snapshot position
+  std::string log;  // records behind the snapshot position
   Position end;
   uint64_t Bytes() const {
     uint64_t bytes = 0;
@@ -40,8 +40,7 @@ inline Transfer Capture(Engine* primary, const std::function<void()>& meanwhile,
     transfer.token.flows.push_back(snapshot::FlowSummary{i, 0, 0, 0, 0});
   }
   for (uint32_t i = 0; i < pin.value().shards; ++i) {
-    Result<std::unique_ptr<snapshot::EntrySource>> source =
-        primary->PinnedShard(pin.value().id, i);
+    Result<std::unique_ptr<snapshot::EntrySource>> source = primary->PinnedShard(pin.value().id, i);
     CHECK_OK(source);
     if (!source.ok()) return transfer;
     snapshot::FlowWriter writer(snapshot::ExpectedHeader(transfer.token, i),

@@ -25,8 +25,8 @@ struct Source {
     CHECK_OK(bench.Open());
     Fill(&bench, &model, "base", 40);
     at_pin = model;
-    transfer = Capture(bench.engine.get(), [this] { Fill(&bench, &model, "later", 12); },
-                       compression);
+    transfer = Capture(
+        bench.engine.get(), [this] { Fill(&bench, &model, "later", 12); }, compression);
   }
 };
 
@@ -87,8 +87,7 @@ TEST("an installed generation goes on with the stream and can be promoted") {
   const Result<log::LogChunk> chunk =
       source.bench.engine->ReadLog(source.transfer.end.offset, 1 << 20);
   REQUIRE_OK(chunk);
-  const Result<Engine::Received> received =
-      replica.engine->AppendReplicated(chunk.value().bytes);
+  const Result<Engine::Received> received = replica.engine->AppendReplicated(chunk.value().bytes);
   REQUIRE_OK(received);
   replica.engine->ApplyTicket(received.value().ticket);
   REQUIRE_OK(replica.engine->SyncTo(end.offset, kLong));
@@ -328,8 +327,9 @@ TEST("flows may arrive on threads of their own") {
   CHECK(Equals(replica.engine.get(), source.model));
 }
 
-TEST("a disk without room refuses the snapshot before its first byte, and one that fills up keeps "
-     "the old state") {
+TEST(
+    "a disk without room refuses the snapshot before its first byte, and one that fills up keeps "
+    "the old state") {
   Source source;
   Bench replica;
   MakeReplica(&replica);
@@ -376,7 +376,8 @@ struct Crossing {
       source.model[key] = value;
     }
     source.model["new"] = "value";
-    next = Capture(source.bench.engine.get(), [this] { Fill(&source.bench, &source.model, "x", 6); });
+    next =
+        Capture(source.bench.engine.get(), [this] { Fill(&source.bench, &source.model, "x", 6); });
     disk = replica.fs.Clone();
   }
 };
@@ -421,14 +422,16 @@ TEST("a crash at any step of a full sync leaves the old generation or the new on
     disk->CrashNow();
     (void)replica.Close();
     for (uint64_t seed = 0; seed < 6; ++seed) {
-      const std::unique_ptr<io::FaultFileSystem> image =
-          seed == 0 ? disk->ImageAllLost() : seed == 1 ? disk->ImageAllKept()
-                                                       : disk->ImageOfSeed(n * 31 + seed);
+      const std::unique_ptr<io::FaultFileSystem> image = seed == 0 ? disk->ImageAllLost()
+                                                         : seed == 1
+                                                             ? disk->ImageAllKept()
+                                                             : disk->ImageOfSeed(n * 31 + seed);
       std::string why;
       const int outcome = OutcomeOn(image.get(), crossing, &why);
       if (outcome == 2 || (through && outcome != 1)) {
-        check::Fail(__FILE__, __LINE__, "crash after " + std::to_string(n) + ", image " +
-                                            std::to_string(seed) + ": " + why);
+        check::Fail(
+            __FILE__, __LINE__,
+            "crash after " + std::to_string(n) + ", image " + std::to_string(seed) + ": " + why);
         return;
       }
       ++outcomes[outcome];
@@ -440,8 +443,9 @@ TEST("a crash at any step of a full sync leaves the old generation or the new on
   CHECK_GT(outcomes[1], 5u);
 }
 
-TEST("an operation of the disk that fails leaves the old state served or the new one, and the same "
-     "on disk") {
+TEST(
+    "an operation of the disk that fails leaves the old state served or the new one, and the same "
+    "on disk") {
   const Crossing crossing;
   size_t old_state = 0;
   size_t new_state = 0;

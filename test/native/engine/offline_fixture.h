@@ -1,4 +1,5 @@
-// Closed stores for the offline commands: built through the engine, with the model after each record.
+// Closed stores for the offline commands: built through the engine, with the model after each
+// record.
 #pragma once
 
 #include <map>

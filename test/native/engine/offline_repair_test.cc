@@ -15,12 +15,12 @@ struct FoundRecord {
 
 std::vector<FoundRecord> RecordsOf(io::FileSystem* fs) {
   std::vector<FoundRecord> records;
-  CHECK_OK(VisitLog(fs, "/db", 0,
-                    [&](const log::RecordView& record, const Position& before,
-                        const Position& after) {
-                      records.push_back({before, after, record.header});
-                      return true;
-                    }));
+  CHECK_OK(
+      VisitLog(fs, "/db", 0,
+               [&](const log::RecordView& record, const Position& before, const Position& after) {
+                 records.push_back({before, after, record.header});
+                 return true;
+               }));
   return records;
 }
 
@@ -35,8 +35,9 @@ size_t FilePositionOf(const io::FaultFileSystem& fs, const std::string& path,
   return at - log::kRecordChain;
 }
 
-TEST("a flip in the middle of the log is refused, reported, cut with its records saved, and opens "
-     "again") {
+TEST(
+    "a flip in the middle of the log is refused, reported, cut with its records saved, and opens "
+    "again") {
   for (const size_t where : {size_t{0}, size_t{60}}) {  // in the header, in the body
     ClosedStore store(14);
     const std::vector<FoundRecord> records = RecordsOf(store.fs());
@@ -45,8 +46,7 @@ TEST("a flip in the middle of the log is refused, reported, cut with its records
     store.fs()->FlipBits(Segment(0), FilePositionOf(*store.fs(), Segment(0), hit) + where, 4);
     CHECK(store.bench.Open().Is(Code::kCorrupt));
     const auto damaged = ContentOf(*store.fs());
-    const Result<RepairReport> report =
-        Repair(store.fs(), &store.bench.clock, "/db", std::nullopt);
+    const Result<RepairReport> report = Repair(store.fs(), &store.bench.clock, "/db", std::nullopt);
     REQUIRE_OK(report);
     CHECK(report.value().would_drop);
     CHECK(!report.value().dropped);
@@ -69,12 +69,12 @@ TEST("a flip in the middle of the log is refused, reported, cut with its records
     LostHeader header;
     std::vector<uint64_t> whole;
     size_t broken = 0;
-    REQUIRE_OK(ReadLostFile(store.fs(), "/db/" + done.value().saved, &header,
-                            [&](const LostEntry& entry) {
-                              if (!entry.whole) ++broken;
-                              if (entry.whole) whole.push_back(entry.offset);
-                              return true;
-                            }));
+    REQUIRE_OK(
+        ReadLostFile(store.fs(), "/db/" + done.value().saved, &header, [&](const LostEntry& entry) {
+          if (!entry.whole) ++broken;
+          if (entry.whole) whole.push_back(entry.offset);
+          return true;
+        }));
     CHECK(header.from == hit.before);
     CHECK(header.to == store.end);
     CHECK_EQ(header.bytes, store.end.offset - hit.before.offset);
@@ -191,10 +191,11 @@ TEST("a repair that crashes anywhere is refused or repaired, and the same comman
       for (const std::string& name : lost.value()) {
         if (io::IsTemporaryName(name)) continue;
         LostHeader header;
-        CHECK_OK(ReadLostFile(image.get(), "/db/lost/" + name, &header, [&](const LostEntry& entry) {
-          saved = std::max<size_t>(saved, header.records);
-          return entry.bytes.size() > 0;
-        }));
+        CHECK_OK(
+            ReadLostFile(image.get(), "/db/lost/" + name, &header, [&](const LostEntry& entry) {
+              saved = std::max<size_t>(saved, header.records);
+              return entry.bytes.size() > 0;
+            }));
       }
       CHECK_EQ(saved, records.size() - 6);
       if (check::Failed()) return;
@@ -216,8 +217,8 @@ TEST("a restored directory holds the snapshot, with a node id of its own") {
     RestoreOptions options;
     options.new_cluster = new_cluster;
     if (new_cluster) options.shards = 5;
-    const Result<RestoreReport> report = Restore(store.fs(), &store.bench.clock,
-                                                 &store.bench.random, "/snap", "/a/b", options);
+    const Result<RestoreReport> report =
+        Restore(store.fs(), &store.bench.clock, &store.bench.random, "/snap", "/a/b", options);
     REQUIRE_OK(report);
     CHECK(report.value().position == position);
     CHECK_EQ(report.value().keys, model.size());

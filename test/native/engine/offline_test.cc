@@ -19,9 +19,8 @@ struct SyncedStore {
   SyncedStore() {
     CHECK_OK(primary.Open());
     Fill(&primary, &model, "k", 8);
-    const Transfer transfer = Capture(primary.engine.get(), [this] {
-      Fill(&primary, &model, "later", 5);
-    });
+    const Transfer transfer =
+        Capture(primary.engine.get(), [this] { Fill(&primary, &model, "later", 5); });
     checkpoint = transfer.token.meta.position;
     end = transfer.end;
     replica.options.as_replica = true;
@@ -254,14 +253,14 @@ TEST("the log is visited from the record that holds a sequence on, until the vis
   for (uint64_t from = 0; from <= store.end.seq; ++from) {
     std::vector<uint64_t> firsts;
     Position at;
-    REQUIRE_OK(VisitLog(store.fs(), "/db", from,
-                        [&](const log::RecordView& record, const Position& before,
-                            const Position& after) {
-                          if (!firsts.empty()) CHECK(before == at);
-                          at = after;
-                          firsts.push_back(record.header.first_seq);
-                          return firsts.size() < 5;
-                        }));
+    REQUIRE_OK(
+        VisitLog(store.fs(), "/db", from,
+                 [&](const log::RecordView& record, const Position& before, const Position& after) {
+                   if (!firsts.empty()) CHECK(before == at);
+                   at = after;
+                   firsts.push_back(record.header.first_seq);
+                   return firsts.size() < 5;
+                 }));
     REQUIRE(!firsts.empty());
     const uint64_t wanted = from == 0 ? 1 : from;
     const auto holder = store.at_seq.lower_bound(wanted);
@@ -269,11 +268,11 @@ TEST("the log is visited from the record that holds a sequence on, until the vis
     CHECK_LE(firsts.size(), 5u);
   }
   size_t beyond = 0;
-  CHECK_OK(VisitLog(store.fs(), "/db", store.end.seq + 1, [&](const auto&, const auto&,
-                                                             const auto&) {
-    ++beyond;
-    return true;
-  }));
+  CHECK_OK(
+      VisitLog(store.fs(), "/db", store.end.seq + 1, [&](const auto&, const auto&, const auto&) {
+        ++beyond;
+        return true;
+      }));
   CHECK_EQ(beyond, 0u);
 }
 
