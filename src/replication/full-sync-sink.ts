@@ -45,6 +45,8 @@ export class FullSyncSink {
   #received: Position;
   #entries = 0;
   #isLogDurable = false;
+  #lastDone = '';
+  #movedAt = 0;
   #isOver = false;
 
   /** Throws CORRUPT, PROTOCOL, NO_SPACE, IO. */
@@ -155,6 +157,18 @@ export class FullSyncSink {
     this.#owner.failed(cause instanceof Error ? cause : createError('IO', String(cause)));
   }
 
+  /** Fails the sync if nothing of it has moved for so long: what is lost on the way is not waited for for ever. */
+  checkProgress(limitMs: number): void {
+    const now = this.#owner.ports.clock.monotonic();
+    const done = `${this.bytes} ${this.#verified.size} ${this.#isLogDurable}`;
+    if (done !== this.#lastDone || this.#finishing.size > 0) {
+      this.#lastDone = done;
+      this.#movedAt = now;
+    } else if (now - this.#movedAt > limitMs) {
+      this.fail(createError('TIMEOUT', `the full sync has not moved for ${Math.round(now - this.#movedAt)} ms`));
+    }
+  }
+
   // -- for the fetchers --
 
   get syncId(): string {
@@ -174,7 +188,7 @@ export class FullSyncSink {
     this.#flowBytes.set(flow, (this.#flowBytes.get(flow) ?? 0) + bytes.length);
   }
 
-  pace(bytes: number, grant: () => void): void {
+  pace(bytes: number, grant: (part: number) => void): void {
     this.#pacer.pace(bytes, grant);
   }
 
@@ -310,8 +324,8 @@ class FlowFetcher implements ConnectionHandler {
     if (this.#consumed < creditStep) return;
     const credit = this.#consumed;
     this.#consumed = 0;
-    this.#sink.pace(credit, () => {
-      if (this.#flow === flow) this.#connection?.send({ type: 'FLOW_CREDIT', flow, credit: BigInt(credit) });
+    this.#sink.pace(credit, (part) => {
+      if (this.#flow === flow) this.#connection?.send({ type: 'FLOW_CREDIT', flow, credit: BigInt(part) });
     });
   }
 

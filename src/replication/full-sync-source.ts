@@ -114,7 +114,7 @@ export class FullSyncSource {
     return port1;
   }
 
-  pace(bytes: number, grant: () => void): void {
+  pace(bytes: number, grant: (part: number) => void): void {
     if (!this.#isOver) this.#pacer.pace(bytes, grant);
   }
 
@@ -202,8 +202,8 @@ class FlowServer implements ConnectionHandler {
     const credit = bytes < BigInt(room) ? Number(bytes) : room;
     if (port === undefined || credit <= 0) return;
     this.#credit += credit;
-    this.#source.pace(credit, () => {
-      if (this.#port === port) port.postMessage({ credit } satisfies FlowCredit);
+    this.#source.pace(credit, (part) => {
+      if (this.#port === port) port.postMessage({ credit: part } satisfies FlowCredit);
     });
   }
 

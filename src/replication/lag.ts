@@ -24,7 +24,7 @@ export class LagMeter {
   sawEnd(offset: bigint, now: number): void {
     const last = this.#samples.at(-1);
     if (last !== undefined && (offset <= last.offset || now - last.at < this.#everyMs)) return;
-    if (this.#samples.length === samplesMax) this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
+    if (this.#samples.length === samplesMax) this.#samples = this.#samples.filter((_, index) => index % 2 === 0);
     this.#samples.push({ offset, at: now });
   }
 

@@ -3,12 +3,8 @@
  * full sync in between if the decision was one. On the controller's thread; woken by the engine's progress, by the
  * socket's room and by acknowledgements; never waits for the replica.
  *
- *   handshake -+-> catching_up -> streaming
- *              +-> full -> catching_up
- *              +-> stopped
- *
- * Invariants: applied <= received <= sent <= shipping end, durable <= received. Records sent and not acknowledged are at
- * most `replicaMaxBytes` and one chunk; beyond that the replica reads the segments when it has caught up so far.
+ * States and positions are those of progress.ts. Invariant: sent <= shipping end; records sent and not acknowledged are
+ * at most `replicaMaxBytes` and one chunk; beyond that the replica gets the segments when it has caught up so far.
  */
 import { createError, GaplessError } from '../errors.js';
 import { isEmptyPosition, type Position } from '../position.js';
@@ -16,12 +12,13 @@ import { protocolError } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { Hello } from '../wire/hello.js';
 import type { FullReason, Reason, Tier } from '../wire/names.js';
+import type { Acknowledged } from './acknowledgements.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
 import { FullSyncSource } from './full-sync-source.js';
-import { LagMeter } from './lag.js';
-import { isEvicted, LogFeed } from './log-feed.js';
+import { type FeedChunk, isEvicted, LogFeed } from './log-feed.js';
 import type { NodeProgress } from './node-progress.js';
-import type { ReplicaState, ReplicaStatus, ReplicationPorts } from './ports.js';
+import type { Reach, ReplicaState, ReplicaStatus, ReplicationPorts } from './ports.js';
+import { ReplicaProgress } from './progress.js';
 import type { Slots } from './slots.js';
 import type { SyncDecision } from './sync-decision.js';
 
@@ -57,40 +54,36 @@ export class PrimarySession implements ConnectionHandler {
   readonly nodeId: string;
   readonly connection: Connection;
   readonly #owner: SessionOwner;
-  readonly #lag = new LagMeter();
-  #state: ReplicaState = 'handshake';
+  readonly #beganAt: number;
   #tier: Tier | null = null;
   #reason: Reason | null = null;
+  /** From the handshake on. */
+  #replica: ReplicaProgress | undefined;
+  #isOver = false;
+  #said: ReplicaState = 'handshake';
   #isJudging = false;
-  #isConsistent = true;
   /** Set between DECISION and ANSWER. */
   #decision: SyncDecision | undefined;
   #feed: LogFeed | undefined;
   #sync: FullSyncSource | undefined;
   #isReading = false;
   #isScheduled = false;
-  #received: Position;
-  #durable: Position;
-  #applied: Position;
-  #counts = false;
-  /** What the handshake said: less than its position, if that is not durable or not shown yet. */
-  #claimed: { readonly durable: Position; readonly applied: Position } | undefined;
-  /** Applied up to here, it has caught up. */
-  #target = 0n;
-  #movedAt: number;
+  /** The resync that was decided is done. */
+  #isComplete = false;
+  /** Bytes of the largest LOG frame so far. */
+  #largest = 0;
+  /** Epoch of the last ACK. */
+  #ackEpoch = '';
 
-  constructor(connection: Connection, peer: Hello, owner: SessionOwner, start: Position) {
+  constructor(connection: Connection, peer: Hello, owner: SessionOwner) {
     this.connection = connection;
     this.nodeId = peer.nodeId;
     this.#owner = owner;
-    this.#received = start;
-    this.#durable = start;
-    this.#applied = start;
-    this.#movedAt = owner.ports.clock.monotonic();
+    this.#beganAt = owner.ports.clock.monotonic();
   }
 
   get state(): ReplicaState {
-    return this.#state;
+    return this.#isOver ? 'stopped' : (this.#replica?.state ?? 'handshake');
   }
   get tier(): Tier | null {
     return this.#tier;
@@ -98,18 +91,11 @@ export class PrimarySession implements ConnectionHandler {
   get reason(): Reason | null {
     return this.#reason;
   }
-  get received(): Position {
-    return this.#received;
-  }
-  get durable(): Position {
-    return this.#durable;
-  }
-  get applied(): Position {
-    return this.#applied;
-  }
-  /** True while its acknowledgements count. */
-  get counts(): boolean {
-    return this.#counts && this.#state === 'streaming' && this.#isConsistent;
+  /** Its positions, if they count as acknowledgements of the present epoch. */
+  get counted(): Acknowledged | undefined {
+    const { ownEpoch } = this.#owner.progress;
+    if (this.#isOver || this.#replica?.countsFor(this.#ackEpoch, ownEpoch) !== true) return undefined;
+    return this.#replica.acknowledged;
   }
   /** The full sync that data connections may join. */
   get sync(): FullSyncSource | undefined {
@@ -117,27 +103,24 @@ export class PrimarySession implements ConnectionHandler {
   }
 
   status(): ReplicaStatus {
-    const reach = ({ seq, offset }: Position): { seq: string; offset: string } => ({
-      seq: `${seq}`,
-      offset: `${offset}`,
-    });
-    const hasLag = this.#state === 'streaming' || this.#state === 'catching_up';
-    const { clock, options } = this.#owner.ports;
-    const now = clock.monotonic();
-    const lag = hasLag ? this.#lag.measure(this.#owner.progress.shipping, this.#applied, now) : null;
+    const { progress, ports } = this.#owner;
+    const view = this.#replica?.view(progress.shipping, ports.clock.monotonic());
+    const reach = (position: Position | undefined): Reach => {
+      return { seq: `${position?.seq ?? 0n}`, offset: `${position?.offset ?? 0n}` };
+    };
     return {
       nodeId: this.nodeId,
       address: this.connection.address,
-      state: this.#state,
+      state: this.state,
       tier: this.#tier,
       reason: this.#reason,
-      sent: reach(this.#feed?.position ?? this.#received),
-      received: reach(this.#received),
-      durable: reach(this.#durable),
-      applied: reach(this.#applied),
-      lag,
-      stalled: lag !== null && lag.bytes > 0 && now - this.#movedAt > options.timeoutMs,
-      inconsistent: !this.#isConsistent,
+      sent: reach(view?.sent),
+      received: reach(view?.received),
+      durable: reach(view?.durable),
+      applied: reach(view?.applied),
+      lag: view?.lag ?? null,
+      stalled: view?.stalled ?? false,
+      inconsistent: view?.inconsistent ?? false,
     };
   }
 
@@ -159,7 +142,7 @@ export class PrimarySession implements ConnectionHandler {
 
   authenticated(): void {}
 
-  frame(frame: Frame): void {
+  frame(frame: Frame, epoch: string): void {
     switch (frame.type) {
       case 'HANDSHAKE':
         this.#handshake(frame);
@@ -168,7 +151,7 @@ export class PrimarySession implements ConnectionHandler {
         this.#answered(frame);
         return;
       case 'ACK':
-        this.#acknowledged(frame);
+        this.#acknowledged(frame, epoch);
         return;
       case 'INSTALLED':
         this.#installed(frame);
@@ -184,33 +167,41 @@ export class PrimarySession implements ConnectionHandler {
 
   beat(): void {
     const { ports, progress, slots } = this.#owner;
-    if (this.#feed === undefined) return;
-    if (this.connection.unsent > 4 * ports.options.replicaMaxBytes + turnBytes) {
+    const replica = this.#replica;
+    if (this.#feed === undefined || replica === undefined) {
+      const waited = ports.clock.monotonic() - this.#beganAt;
+      if (this.#isJudging || waited <= 2 * ports.options.timeoutMs) return;
+      this.connection.fail('timeout', createError('TIMEOUT', 'no HANDSHAKE or ANSWER in time'));
+      return;
+    }
+    // One record may be larger than the whole budget; it is never too much by itself.
+    if (replica.isTooSlow(this.connection.unsent - this.#largest)) {
       const error = createError('TIMEOUT', `${this.connection.unsent} bytes wait for the replica to take them`);
       this.connection.destroy('slow_replica', error);
       return;
     }
     if (this.#sync !== undefined && !this.#isPinned(this.#sync)) return;
-    this.#lag.sawEnd(progress.shippingOffset, ports.clock.monotonic());
-    if (this.#sync === undefined) slots.advance(this.nodeId, this.#durable);
+    replica.sawEnd(progress.shipping, ports.clock.monotonic());
+    this.#noteState();
+    if (this.#sync === undefined) slots.advance(this.nodeId, replica.acknowledged.durable);
     this.connection.send(this.#owner.commit());
   }
 
   closed(end: ConnectionEnd): void {
     this.#feed = undefined;
-    this.#counts = false;
+    this.#isOver = true;
     this.#sync?.end();
     this.#sync = undefined;
     if (end.reason !== null) this.#reason = end.reason;
     this.#owner.slots.leave(this.nodeId);
-    this.#change('stopped');
+    this.#noteState();
     this.#owner.ended(this);
   }
 
   // -- handshake --
 
   #handshake(handshake: FrameOf<'HANDSHAKE'>): void {
-    if (this.#isJudging || this.#state !== 'handshake' || this.#decision !== undefined) {
+    if (this.#isJudging || this.#replica !== undefined) {
       throw protocolError('order', 'a second HANDSHAKE');
     }
     if (handshake.nodeId !== this.nodeId) throw protocolError('identity', 'HANDSHAKE and hello name different nodes');
@@ -235,8 +226,10 @@ export class PrimarySession implements ConnectionHandler {
       return;
     }
     const { position } = handshake;
-    this.#isConsistent = handshake.consistent;
-    this.#claimed = { durable: handshake.durable, applied: handshake.applied };
+    const { timeoutMs, replicaMaxBytes: maxBytes } = ports.options;
+    const claimed = { received: position, durable: handshake.durable, applied: handshake.applied, counts: false };
+    const now = ports.clock.monotonic();
+    this.#replica = new ReplicaProgress({ maxBytes, timeoutMs }, claimed, handshake.consistent, now);
     this.connection.send(this.#owner.welcome());
     if (refusal === 'duplicate_node_id') {
       this.#decide({ tier: 'stop', reason: refusal, from: position, common: null, loss: null });
@@ -277,13 +270,14 @@ export class PrimarySession implements ConnectionHandler {
     });
     this.#owner.decided(this, decision);
     if (tier !== 'stop') return;
-    this.#change('stopped');
+    this.#isOver = true;
+    this.#noteState();
     this.connection.close(this.#reason);
   }
 
   #answered(answer: FrameOf<'ANSWER'>): void {
     const decision = this.#decision;
-    if (decision === undefined || this.#state !== 'handshake') throw protocolError('order', 'ANSWER to nothing');
+    if (decision === undefined) throw protocolError('order', 'ANSWER to nothing');
     if (answer.verdict === 'refused') {
       this.connection.close(this.#reason);
       return;
@@ -294,8 +288,10 @@ export class PrimarySession implements ConnectionHandler {
       return;
     }
     this.#decision = undefined;
+    const { progress, ports } = this.#owner;
+    this.#replica?.decided(decision, progress.shipping, ports.clock.monotonic());
     if (decision.tier === 'full') this.#beginFull(decision.reason);
-    else this.#beginStream(decision.from);
+    else this.#beginLog(decision.from);
   }
 
   // -- full sync --
@@ -306,7 +302,7 @@ export class PrimarySession implements ConnectionHandler {
     this.#sync = sync;
     slots.hold(this.nodeId, sync.position.offset);
     this.connection.send(sync.announcement());
-    this.#change('full');
+    this.#replica?.snapshotBegan(sync.position, ports.clock.monotonic());
     this.#beginLog(sync.position);
     sync.logDurable().then(
       () => {
@@ -332,29 +328,20 @@ export class PrimarySession implements ConnectionHandler {
   #installed(frame: FrameOf<'INSTALLED'>): void {
     const sync = this.#sync;
     if (sync === undefined || frame.syncId !== sync.syncId) throw protocolError('order', 'INSTALLED of no sync');
+    const { progress, ports } = this.#owner;
+    this.#replica?.installed(frame.position, progress.shipping, ports.clock.monotonic());
     sync.end();
     this.#sync = undefined;
-    this.#change('catching_up');
+    this.#noteState();
     this.#schedule();
   }
 
   // -- the log --
 
-  #beginStream(from: Position): void {
-    this.#change('catching_up');
-    this.#beginLog(from);
-    const { durable, applied } = this.#claimed ?? {};
-    if (durable !== undefined && durable.offset < from.offset) this.#durable = durable;
-    if (applied !== undefined && applied.offset < from.offset) this.#applied = applied;
-  }
-
   #beginLog(from: Position): void {
-    const { ports, progress } = this.#owner;
-    this.#received = from;
-    this.#durable = from;
-    this.#applied = from;
-    this.#target = progress.shippingOffset;
+    const { ports } = this.#owner;
     this.#feed = new LogFeed(ports.store, ports.tools, ports.ring(), from);
+    this.#noteState();
     this.connection.send(this.#owner.commit());
     this.#schedule();
   }
@@ -370,13 +357,13 @@ export class PrimarySession implements ConnectionHandler {
 
   /** Sends what there is and what the budget allows. */
   #pump(): void {
-    const { progress, ports } = this.#owner;
+    const { progress } = this.#owner;
+    const replica = this.#replica;
     let turn = turnBytes;
-    while (this.#feed !== undefined && !this.#isReading && this.connection.isOpen) {
+    while (this.#feed !== undefined && replica !== undefined && !this.#isReading && this.connection.isOpen) {
       const feed = this.#feed;
       const there = progress.shippingOffset - feed.position.offset;
-      const unacknowledged = feed.position.offset - this.#received.offset;
-      if (there <= 0n || unacknowledged >= BigInt(ports.options.replicaMaxBytes)) return;
+      if (there <= 0n || replica.budgetBytes === 0) return;
       if (this.connection.unsent >= unsentMax) return;
       if (turn <= 0) {
         this.#schedule();
@@ -389,8 +376,14 @@ export class PrimarySession implements ConnectionHandler {
         return;
       }
       turn -= chunk.bytes.length;
-      this.connection.send({ type: 'LOG', before: chunk.before, records: chunk.bytes });
+      this.#sendRecords(chunk);
     }
+  }
+
+  #sendRecords({ before, after, bytes }: FeedChunk): void {
+    this.#largest = Math.max(this.#largest, bytes.length);
+    this.connection.send({ type: 'LOG', before, records: bytes });
+    this.#replica?.sentUpTo(after);
   }
 
   #readSegments(feed: LogFeed): void {
@@ -399,7 +392,7 @@ export class PrimarySession implements ConnectionHandler {
       (chunk) => {
         this.#isReading = false;
         if (this.#feed !== feed || chunk === null) return;
-        this.connection.send({ type: 'LOG', before: chunk.before, records: chunk.bytes });
+        this.#sendRecords(chunk);
         this.#schedule();
       },
       (error: unknown) => {
@@ -409,41 +402,31 @@ export class PrimarySession implements ConnectionHandler {
     );
   }
 
-  #acknowledged(ack: FrameOf<'ACK'>): void {
-    const feed = this.#feed;
-    if (feed === undefined) throw protocolError('order', 'ACK of nothing');
-    const sent = feed.position.offset;
-    if (ack.received.offset > sent || ack.durable.offset > sent || ack.applied.offset > sent) {
-      throw protocolError('ack', 'an acknowledgement of what was not sent');
-    }
-    const now = this.#owner.ports.clock.monotonic();
-    if (ack.applied.offset > this.#applied.offset || ack.received.offset > this.#received.offset) this.#movedAt = now;
-    if (this.#sync !== undefined) {
-      // Old state and new log: only what was received means something.
-      if (ack.received.offset > this.#received.offset) this.#received = ack.received;
-    } else {
-      if (ack.received.offset > this.#received.offset) this.#received = ack.received;
-      if (ack.durable.offset > this.#durable.offset) this.#durable = ack.durable;
-      if (ack.applied.offset > this.#applied.offset) this.#applied = ack.applied;
-      this.#counts = ack.counts;
-      if (this.#state === 'catching_up' && this.#applied.offset >= this.#target) this.#caughtUp();
-      this.#owner.acknowledged();
-    }
+  #acknowledged(ack: FrameOf<'ACK'>, epoch: string): void {
+    const replica = this.#replica;
+    if (this.#feed === undefined || replica === undefined) throw protocolError('order', 'ACK of nothing');
+    const { progress, ports } = this.#owner;
+    replica.acknowledge(ack, progress.shipping, ports.clock.monotonic());
+    this.#ackEpoch = epoch;
+    this.#noteState();
+    this.#owner.acknowledged();
     this.#schedule();
   }
 
-  #caughtUp(): void {
-    const { slots } = this.#owner;
-    this.#change('streaming');
-    this.#tryHold(slots, this.#durable);
-    slots.advance(this.nodeId, this.#durable);
-    this.#owner.streaming(this);
-  }
-
-  #change(state: ReplicaState): void {
-    if (this.#state === state) return;
-    this.#state = state;
+  /** Tells of a change of state, and makes the slot lasting with the first streaming. */
+  #noteState(): void {
+    const { state } = this;
+    if (state === this.#said) return;
+    this.#said = state;
     this.#owner.changed(this);
+    const replica = this.#replica;
+    if (state !== 'streaming' || this.#isComplete || replica === undefined) return;
+    this.#isComplete = true;
+    const { slots } = this.#owner;
+    const { durable } = replica.acknowledged;
+    this.#tryHold(slots, durable);
+    slots.advance(this.nodeId, durable);
+    this.#owner.streaming(this);
   }
 
   #fail(error: unknown): void {

@@ -11,7 +11,7 @@ import { protocolError } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { Hello } from '../wire/hello.js';
 import type { Reason } from '../wire/names.js';
-import { AckWaiters, reachedBy } from './acknowledgements.js';
+import { type Acknowledged, AckWaiters, reachedBy } from './acknowledgements.js';
 import type { Connection, ConnectionHandler } from './connection.js';
 import { decide, epochFacts } from './decision-facts.js';
 import type { NodeProgress } from './node-progress.js';
@@ -204,7 +204,8 @@ export class Primary implements SessionOwner {
   }
 
   acknowledged(): void {
-    const counting = [...this.#sessions.values()].filter((session) => session.counts);
+    const counting: Acknowledged[] = [];
+    for (const { counted } of this.#sessions.values()) if (counted !== undefined) counting.push(counted);
     const { ackReplicas, ackLevel } = this.ports.options;
     if (ackReplicas > 0) {
       const reached = reachedBy(ackReplicas, ackLevel, counting);
@@ -259,14 +260,19 @@ export class Primary implements SessionOwner {
   #welcomeIn(connection: Connection, peer: Hello): void {
     this.#strangers.delete(connection);
     if (peer.purpose === 'control') {
-      connection.handOver(new PrimarySession(connection, peer, this, emptyPosition()));
+      connection.handOver(new PrimarySession(connection, peer, this));
       return;
     }
+    const { clock, options } = this.ports;
+    const since = clock.monotonic();
     connection.handOver({
       authenticated: () => undefined,
       frame: (frame) => this.#join(connection, peer, frame),
       drained: () => undefined,
-      beat: () => undefined,
+      beat: () => {
+        if (clock.monotonic() - since <= options.timeoutMs) return;
+        connection.fail('timeout', createError('TIMEOUT', 'no JOIN in time'));
+      },
       closed: () => this.#connections.delete(connection),
     });
   }

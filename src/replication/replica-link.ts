@@ -20,6 +20,9 @@ import { LagMeter } from './lag.js';
 import type { NodeProgress } from './node-progress.js';
 import type { Lag, LinkState, ReplicationPorts, SyncProgress } from './ports.js';
 
+/** A full sync that does not move for so many times of silence has lost something on the way. */
+const progressDeadlines = 4;
+
 /** How a link ended, for what its owner does next. */
 export type LinkOutcome =
   | { readonly kind: 'lost'; readonly reason: Reason | null; readonly error: Error | undefined }
@@ -68,12 +71,14 @@ export class ReplicaLink implements ConnectionHandler {
   #isHeld = false;
   #isAckDue = false;
   #outcome: LinkOutcome | undefined;
+  #changedAt: number;
   /** How far the primary said that records may be seen. */
   #shippingEnd: Position | undefined;
   #acknowledged = '';
 
   constructor(owner: LinkOwner) {
     this.#owner = owner;
+    this.#changedAt = owner.ports.clock.monotonic();
   }
 
   get state(): LinkState {
@@ -182,6 +187,12 @@ export class ReplicaLink implements ConnectionHandler {
   drained(): void {}
 
   beat(): void {
+    const { clock, options } = this.#owner.ports;
+    if (this.#isWaiting() && clock.monotonic() - this.#changedAt > options.timeoutMs) {
+      this.#connection?.fail('timeout', createError('TIMEOUT', `the primary left us in "${this.#state}"`));
+      return;
+    }
+    if (!this.#isInstalling) this.#sink?.checkProgress(progressDeadlines * options.timeoutMs);
     if (this.#state !== 'handshake') this.#acknowledge(true);
   }
 
@@ -438,6 +449,11 @@ export class ReplicaLink implements ConnectionHandler {
 
   // -- endings --
 
+  /** It is the primary's turn, and nothing can go on before it. */
+  #isWaiting(): boolean {
+    return this.#state === 'handshake' || (this.#state === 'full' && this.#sink === undefined && !this.#isInstalling);
+  }
+
   #isStale(epoch: string): boolean {
     // A primary that has not written yet is about to begin term 1.
     return Math.max(1, parseEpoch(epoch).term) < this.#owner.highestTerm();
@@ -465,6 +481,7 @@ export class ReplicaLink implements ConnectionHandler {
   #change(state: LinkState): void {
     if (this.#state === state) return;
     this.#state = state;
+    this.#changedAt = this.#owner.ports.clock.monotonic();
     this.#owner.changed(this);
   }
 }

@@ -1,19 +1,19 @@
 // A full sync that something happens to: the old state stays, the barrier counts flows by name, nothing is half.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { converged, fill, resyncs, TestCluster, type TestNode, until } from './nodes.js';
-import { type Fate, type ProxiedFrame, Proxy } from './proxy.js';
+import { type Fate, FrameProxy, type ProxiedFrame } from './proxy.js';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 10_000 });
 
 let cluster: TestCluster;
 let primary: Awaited<ReturnType<TestCluster['primary']>>;
-let proxy: Proxy;
+let proxy: FrameProxy;
 
 beforeEach(async () => {
   cluster = new TestCluster();
   primary = await cluster.primary();
   await fill(primary, 2000, 200);
-  proxy = await Proxy.start(primary.address);
+  proxy = await FrameProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
 });
 afterEach(() => cluster.end());
@@ -103,6 +103,20 @@ describe('a full sync that fails', () => {
     await until('another sync', () => replica.saw('sync_done').length === 2, 20_000);
     await converged(primary, replica);
     expect(replica.db.replication.status().resync.reasons).toEqual({ new_replica: 1, operator: 1 });
+  });
+
+  test('because a frame was lost on the way is noticed, and tried again', async () => {
+    once(({ name }) => name === 'FLOW_DONE', 'drop');
+    const replica = await cluster.replica(proxy.address, { replication: { timeoutMs: 300 } });
+    await until('the failure', () => replica.saw('sync_failed', { code: 'TIMEOUT' }).length === 1);
+    await converged(primary, replica);
+  });
+
+  test.each(['WELCOME', 'DECISION', 'ANSWER', 'SNAPSHOT_BEGIN'] as const)('a lost %s costs one link', async (lost) => {
+    once(({ name }) => name === lost, 'drop');
+    const replica = await cluster.replica(proxy.address, { replication: { timeoutMs: 300 } });
+    await converged(primary, replica);
+    expect(replica.saw('link', { state: 'waiting' }).length).toBeGreaterThan(0);
   });
 
   test('leaves no pin behind on the primary', async () => {

@@ -1,9 +1,10 @@
 // How a replica joins: empty, with data, under writers; what it shows meanwhile; that nothing is applied twice.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { present } from '../../dist/base/assert.js';
 import { positionBytes } from '../../dist/position.js';
 import { frameHeaderBytes } from '../../dist/wire/frames.js';
 import { converged, fill, resyncs, TestCluster, until } from './nodes.js';
-import { Proxy } from './proxy.js';
+import { FrameProxy } from './proxy.js';
 
 let cluster: TestCluster;
 beforeEach(() => {
@@ -81,7 +82,7 @@ describe('joining', () => {
         increments++;
       }
     });
-    const proxy = await Proxy.start(primary.address);
+    const proxy = await FrameProxy.start(primary.address);
     cluster.atEnd(() => proxy.close());
     const count = recordCounter(proxy);
     const replica = await cluster.replica(proxy.address, { replication: { syncRateBytes: 400_000 } });
@@ -91,8 +92,8 @@ describe('joining', () => {
     await Promise.all(writers);
     await converged(primary, replica);
     expect(Number(replica.db.get('shared'))).toBe(increments);
-    const [done] = replica.saw('sync_done');
-    const from = (done?.position as { seq: bigint }).seq;
+    const done = present(replica.saw('sync_done')[0], 'a sync is done');
+    const from = (done['position'] as { seq: bigint }).seq;
     const records = count(from, primary.db.position.seq);
     expect(replica.db.status().counters.appliedRecords).toBe(records);
     expect(replica.db.status().counters.droppedRecords).toBe(0);
@@ -102,7 +103,7 @@ describe('joining', () => {
   test('the old state is served until the new one is complete, and then at once the new one', async () => {
     const primary = await cluster.primary();
     await fill(primary, 2000, 200);
-    const proxy = await Proxy.start(primary.address);
+    const proxy = await FrameProxy.start(primary.address);
     cluster.atEnd(() => proxy.close());
     const replica = await cluster.replica(proxy.address);
     await converged(primary, replica);
@@ -130,7 +131,7 @@ describe('joining', () => {
 });
 
 /** First sequences of the records of LOG frames, as they pass; a record sent again counts once. */
-function recordCounter(proxy: Proxy): (from: bigint, to: bigint) => number {
+function recordCounter(proxy: FrameProxy): (from: bigint, to: bigint) => number {
   const last = new Map<bigint, bigint>();
   proxy.fate = ({ name, bytes }) => {
     if (name !== 'LOG') return 'pass';

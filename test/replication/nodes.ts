@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Database, open, type OpenOptions } from '../../dist/index.js';
+import { type Database, type OpenOptions, open } from '../../dist/index.js';
 
 export interface RecordedEvent {
   readonly event: string;
@@ -86,7 +86,10 @@ export class TestCluster {
   }
 
   /** A replica that follows. */
-  async replica(address: { readonly host: string; readonly port: number }, options: OpenOptions = {}): Promise<TestNode> {
+  async replica(
+    address: { readonly host: string; readonly port: number },
+    options: OpenOptions = {},
+  ): Promise<TestNode> {
     const node = await this.node({ ...options, asReplica: true });
     await node.db.replication.follow(address);
     return node;

@@ -1,17 +1,17 @@
 // How a replica goes on after an interruption: by the ring, by the segments, and never in full without a reason.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { converged, fill, resyncs, TestCluster, type TestNode, until } from './nodes.js';
-import { Proxy } from './proxy.js';
+import { FrameProxy } from './proxy.js';
 
 let cluster: TestCluster;
-let proxy: Proxy;
+let proxy: FrameProxy;
 let primary: Awaited<ReturnType<TestCluster['primary']>>;
 let replica: TestNode;
 
 beforeEach(async () => {
   cluster = new TestCluster();
   primary = await cluster.primary();
-  proxy = await Proxy.start(primary.address);
+  proxy = await FrameProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
   replica = await cluster.replica(proxy.address);
   // Joined while both were empty, so that every record of the log travels.

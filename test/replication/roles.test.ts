@@ -1,12 +1,12 @@
 // Promotion, fencing, demotion: who may write, who notices, what is refused.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
-import { Proxy } from './proxy.js';
+import { FrameProxy } from './proxy.js';
 
 let cluster: TestCluster;
 let primary: Awaited<ReturnType<TestCluster['primary']>>;
 let replica: TestNode;
-let proxy: Proxy;
+let proxy: FrameProxy;
 
 vi.setConfig({ testTimeout: 20_000, hookTimeout: 10_000 });
 const anywhere = { host: '127.0.0.1', port: 0 };
@@ -14,7 +14,7 @@ const anywhere = { host: '127.0.0.1', port: 0 };
 beforeEach(async () => {
   cluster = new TestCluster();
   primary = await cluster.primary();
-  proxy = await Proxy.start(primary.address);
+  proxy = await FrameProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
   replica = await cluster.replica(proxy.address);
   await until('the replica to stream', () => primary.saw('replica', { state: 'streaming' }).length > 0);
