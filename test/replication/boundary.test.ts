@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Position } from '../../dist/index.js';
 import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
-import { FrameProxy as LinkProxy } from './proxy.js';
+import { FrameProxy } from './proxy.js';
 import { LogIndex, replayedDigest, startWriters } from './workload.js';
 
 const syncs = Number(process.env['GAPLESS_SYNCS'] ?? 6);
@@ -17,8 +17,8 @@ beforeEach(() => {
 });
 afterEach(() => cluster.end());
 
-async function proxied(primary: { readonly address: { host: string; port: number } }): Promise<LinkProxy> {
-  const proxy = await LinkProxy.start(primary.address);
+async function proxied(primary: { readonly address: { host: string; port: number } }): Promise<FrameProxy> {
+  const proxy = await FrameProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
   return proxy;
 }
@@ -163,7 +163,7 @@ describe('full syncs under 16 writers', () => {
 });
 
 /** From the next full sync on no record of the log arrives, and the link breaks at the word that it is installed. */
-function cutAtInstall(proxy: LinkProxy): void {
+function cutAtInstall(proxy: FrameProxy): void {
   let isSyncing = false;
   proxy.fate = ({ name }) => {
     if (name === 'SNAPSHOT_BEGIN') isSyncing = true;

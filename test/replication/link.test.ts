@@ -9,10 +9,10 @@ import { seededRandom } from '../../dist/base/prng.js';
 import { portableChecksum } from '../../dist/wire/checksum.js';
 import { type FrameName, frameHeaderBytes, frames } from '../../dist/wire/frames.js';
 import { decodeHello, encodeHello, helloBytes, proofBytes } from '../../dist/wire/hello.js';
+import { watchGenerations, writeGeneration } from '../chaos/generations.mjs';
 import { report } from './figures.js';
-import { watchGenerations, writeGeneration } from './generations.js';
 import { converged, TestCluster, type TestNode, until } from './nodes.js';
-import { type Direction, type Fate, FrameProxy as LinkProxy, type ProxiedFrame } from './proxy.js';
+import { type Direction, type Fate, FrameProxy, type ProxiedFrame } from './proxy.js';
 
 const cutsWanted = process.env['GAPLESS_CUTS'] ?? '14';
 const flipsWanted = Number(process.env['GAPLESS_FLIPS'] ?? 12);
@@ -33,14 +33,14 @@ type Cut =
 
 let cluster: TestCluster;
 let primary: Awaited<ReturnType<TestCluster['primary']>>;
-let proxy: LinkProxy;
+let proxy: FrameProxy;
 let replica: TestNode;
 let generation: number;
 
 beforeEach(async () => {
   cluster = new TestCluster();
   primary = await cluster.primary({ shards: 2 });
-  proxy = await LinkProxy.start(primary.address);
+  proxy = await FrameProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
   generation = 0;
   await writeGeneration(primary.db, generation);
