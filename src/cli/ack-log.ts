@@ -15,13 +15,28 @@ export function ackLines(firstSeq: bigint, keys: readonly Buffer[]): string {
 /** Pause before another try where the pipe is full and does not block. */
 const retryMs = 2;
 
+/** A descriptor that this process was started with: written as it is, since a socket pair cannot be opened by its name. */
+function inheritedFd(path: string): number | undefined {
+  if (path === '/dev/stdout') return 1;
+  if (path === '/dev/stderr') return 2;
+  const match = /^\/(?:dev|proc\/self)\/fd\/(\d{1,6})$/.exec(path);
+  return match === null ? undefined : Number(match[1]);
+}
+
 export class AckLog {
   readonly #path: string;
   readonly #fd: number;
+  readonly #isInherited: boolean;
 
   /** Appends to FILE, creating it. Opening a FIFO waits for its reader. Throws IO. */
   constructor(path: string) {
     this.#path = path;
+    const inherited = inheritedFd(path);
+    this.#isInherited = inherited !== undefined;
+    if (inherited !== undefined) {
+      this.#fd = inherited;
+      return;
+    }
     try {
       this.#fd = openSync(path, 'a', 0o600);
     } catch (cause) {
@@ -43,7 +58,7 @@ export class AckLog {
   }
 
   close(): void {
-    closeSync(this.#fd);
+    if (!this.#isInherited) closeSync(this.#fd);
   }
 
   #failure(verb: string, cause: unknown): Error {

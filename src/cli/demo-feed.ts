@@ -38,12 +38,23 @@ export function valueHash(value: Buffer): string {
   return createHash('sha256').update(value).digest('hex');
 }
 
+export interface FeedPlan {
+  readonly clock: Clock;
+  readonly target: Target;
+  readonly entries: AsyncIterable<SourceEntry>;
+  /** How many there are. */
+  readonly total: number;
+  /** Ends every wait for the primary. */
+  readonly signal: AbortSignal;
+}
+
 export class Feed {
   /** Hash of the value of each acknowledged key (latin1 of its bytes). */
   readonly acknowledged: Map<string, string> = new Map();
   readonly #clock: Clock;
   readonly #target: Target;
   readonly #total: number;
+  readonly #signal: AbortSignal;
   readonly #batches: AsyncGenerator<readonly SourceEntry[], void, void>;
   #imported = 0;
   #writes = 0;
@@ -53,11 +64,12 @@ export class Feed {
   #newest: readonly SourceEntry[] = [];
   #offset = 0n;
 
-  constructor(clock: Clock, target: Target, total: number, entries: AsyncIterable<SourceEntry>) {
-    this.#clock = clock;
-    this.#target = target;
-    this.#total = total;
-    this.#batches = batches(entries, entriesPerBatch);
+  constructor(plan: FeedPlan) {
+    this.#clock = plan.clock;
+    this.#target = plan.target;
+    this.#total = plan.total;
+    this.#signal = plan.signal;
+    this.#batches = batches(plan.entries, entriesPerBatch);
   }
 
   get imported(): number {
@@ -131,7 +143,7 @@ export class Feed {
         this.#writingMs += this.#clock.monotonic() - began;
         break;
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        if (!isPassing(error) || this.#signal.aborted) throw error;
         if (this.#clock.monotonic() > until)
           throw createError('TIMEOUT', 'the primary takes no writes', { cause: error });
         await sleep(retryMs);

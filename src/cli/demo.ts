@@ -50,12 +50,18 @@ export const demoCommand: Command = {
       const report = await demo.run();
       await context.output.answer(report, reportText(report));
       return report.ok ? exitDone : exitNo;
+    } catch (error) {
+      throw demo.causeOf(error);
     } finally {
       await demo.end();
       if (keep === undefined) await rm(directory, { recursive: true, force: true });
     }
   },
 };
+
+function interruption(): Error {
+  return createError('ABORTED', 'the demo was interrupted');
+}
 
 /** The packages that this one was installed with: its own node_modules, or the one it stands in. */
 function defaultSource(): string {
@@ -71,7 +77,7 @@ class Demo {
   readonly #children = new Set<NodeProcess>();
   #link: Link | undefined;
   #watch: LagWatch | undefined;
-  #interrupted: Error | undefined;
+  readonly #interrupted = new AbortController();
 
   constructor(context: Context, source: string, size: SourceSize, directory: string) {
     this.#context = context;
@@ -90,7 +96,13 @@ class Demo {
     const listen = primary.address('listen');
     const remote = remoteOf(status);
     const { entries } = await openImportSource(this.#source, noInput());
-    const feed = new Feed(this.#context.clock, new RemoteTarget(remote), this.#size.entries, entries);
+    const feed = new Feed({
+      clock: this.#context.clock,
+      target: new RemoteTarget(remote),
+      entries,
+      total: this.#size.entries,
+      signal: this.#interrupted.signal,
+    });
     await feed.importTo(0.25);
 
     this.#say(`${feed.imported} files in; a replica joins under writes`);
@@ -109,14 +121,17 @@ class Demo {
     await this.#watch.stop();
     const compared = await this.#compare(feed, remote, replicaRemote);
     const seconds = (this.#context.clock.monotonic() - began) / 1000;
+    const { ok, ...rest } = compared;
     return {
-      ...compared,
+      ok,
       files: this.#size.entries,
       bytes: this.#size.bytes,
       seconds: Math.round(seconds * 10) / 10,
       writesPerSecond: feed.writesPerSecond,
       fullSync: fullSyncOf(replica),
+      resyncs: await resyncsOf(replicaRemote),
       maxLag: this.#watch.largest,
+      ...rest,
     };
   }
 
@@ -127,7 +142,11 @@ class Demo {
     await this.#watch?.stop();
     await Promise.all([...this.#children].map((child) => child.stop(stopMs)));
     await this.#link?.close();
-    if (this.#interrupted !== undefined) throw this.#interrupted;
+  }
+
+  /** What an interruption broke is not worth telling. */
+  causeOf(error: unknown): unknown {
+    return this.#interrupted.signal.aborted ? interruption() : error;
   }
 
   async #startPrimary(listen: string, status: string): Promise<NodeProcess> {
@@ -136,7 +155,7 @@ class Demo {
   }
 
   async #start(name: 'primary' | 'replica', flags: readonly string[]): Promise<NodeProcess> {
-    if (this.#interrupted !== undefined) throw this.#interrupted;
+    this.#requireGoing();
     return await NodeProcess.start(name, [join(this.#directory, name), ...flags], (node) => this.#children.add(node));
   }
 
@@ -204,7 +223,6 @@ class Demo {
     const isEqual = `${ours.position}` === `${theirs.position}` && ours.digest === theirs.digest;
     return {
       ok: isEqual && missing === 0 && different === 0 && feed.acknowledged.size > 0,
-      resyncs: await resyncsOf(replica),
       position,
       digest: { primary: ours.digest, replica: theirs.digest },
       acknowledged: feed.acknowledged.size,
@@ -223,12 +241,16 @@ class Demo {
 
   /** Every wait ends with its process. */
   readonly #interrupt = (): void => {
-    this.#interrupted = createError('ABORTED', 'the demo was interrupted');
+    this.#interrupted.abort();
     this.#killAll();
   };
+
+  #requireGoing(): void {
+    if (this.#interrupted.signal.aborted) throw interruption();
+  }
 }
 
-type Compared = Pick<DemoReport, 'ok' | 'resyncs' | 'position' | 'digest' | 'acknowledged' | 'missing' | 'different'>;
+type Compared = Pick<DemoReport, 'ok' | 'position' | 'digest' | 'acknowledged' | 'missing' | 'different'>;
 
 function remoteOf(address: { readonly host: string; readonly port: number }): Remote {
   return new Remote({ url: `http://${formatHostPort(address)}`, timeoutMs: waitMs + 5000 });

@@ -105,15 +105,20 @@ export function isAuthorized(request: IncomingMessage, token: string | undefined
   return given.length === wanted.length && timingSafeEqual(given, wanted);
 }
 
-/** Reads a body of at most `bytesMax`; more is `code` (413), and the rest stays unread. */
+/**
+ * Reads a body of at most `bytesMax`; more is `code` (413), and the rest stays unread. `invite` is called before the first
+ * byte is waited for, unless the announced length is too much already.
+ */
 export async function readBody(
   request: IncomingMessage,
   bytesMax: number,
-  code: 'VALUE_TOO_LARGE' | 'BATCH_TOO_LARGE' = 'BATCH_TOO_LARGE',
+  code: 'VALUE_TOO_LARGE' | 'BATCH_TOO_LARGE',
+  invite: () => void,
 ): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
   const tooLarge = (): Error => createError(code, `the body has more than ${bytesMax} bytes`);
   if (announced > bytesMax) throw tooLarge();
+  invite();
   const parts: Buffer[] = [];
   let bytes = 0;
   // Leaving the loop must not destroy the request: the refusal is still to be answered.

@@ -16,6 +16,13 @@ import { UsageError } from './usage.js';
 const waitMsMax = 2 ** 31 - 1;
 const waitMsDefault = 20_000;
 
+export interface Incoming {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The client sends its body only when it is told to. */
+  readonly isWaiting: boolean;
+}
+
 export class Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -24,10 +31,12 @@ export class Exchange {
   readonly hub: EventHub;
   /** Fires when the client has gone. */
   readonly signal: AbortSignal;
+  readonly #isWaiting: boolean;
 
-  constructor(request: IncomingMessage, response: ServerResponse, target: Target, node: NodeCell, hub: EventHub) {
+  constructor({ request, response, isWaiting }: Incoming, target: Target, node: NodeCell, hub: EventHub) {
     this.request = request;
     this.response = response;
+    this.#isWaiting = isWaiting;
     this.target = target;
     this.node = node;
     this.hub = hub;
@@ -36,8 +45,11 @@ export class Exchange {
     this.signal = controller.signal;
   }
 
-  body(bytesMax: number, code?: 'VALUE_TOO_LARGE' | 'BATCH_TOO_LARGE'): Promise<Buffer> {
-    return readBody(this.request, bytesMax, code);
+  /** The body; a client that asked first (Expect: 100-continue) is told to send it now. */
+  body(bytesMax: number, code: 'VALUE_TOO_LARGE' | 'BATCH_TOO_LARGE' = 'BATCH_TOO_LARGE'): Promise<Buffer> {
+    return readBody(this.request, bytesMax, code, () => {
+      if (this.#isWaiting) this.response.writeContinue();
+    });
   }
 
   /** The body as a JSON object of known fields; an empty one is `{}`. */

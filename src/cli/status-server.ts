@@ -2,13 +2,13 @@
  * The status address: one HTTP server beside a node. Order of every request: limits of the head, origin, endpoint, token,
  * query, then the handler; a body is read only by the handler. The thread of `serve`.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createError } from '../errors.js';
 import type { EventHub } from './event-hub.js';
 import { isAuthorized, originRefusal, parseTarget, requestHeadBytesMax, requestHeadTimeoutMs } from './http-request.js';
 import type { NodeCell } from './node-cell.js';
-import { Exchange, MethodRefusal, OriginRefusal, type Route } from './status-exchange.js';
+import { Exchange, type Incoming, MethodRefusal, OriginRefusal, type Route } from './status-exchange.js';
 import { allRoutes, findRoute } from './status-routes.js';
 import type { HostPort } from './text.js';
 
@@ -40,11 +40,8 @@ export class StatusServer {
       connectionsCheckingInterval: checkEveryMs,
     });
     this.#server.maxConnections = connectionsMax;
-    const serve = (request: IncomingMessage, response: ServerResponse): void =>
-      void this.#serve(request, response, false);
-    this.#server.on('request', serve);
-    // "Expect: 100-continue": the body is invited only behind authorization.
-    this.#server.on('checkContinue', (request, response) => void this.#serve(request, response, true));
+    this.#server.on('request', (request, response) => void this.#serve({ request, response, isWaiting: false }));
+    this.#server.on('checkContinue', (request, response) => void this.#serve({ request, response, isWaiting: true }));
   }
 
   /** Binds the address; IO if it is in use. */
@@ -82,26 +79,25 @@ export class StatusServer {
   }
 
   /** Never throws. */
-  async #serve(request: IncomingMessage, response: ServerResponse, invites: boolean): Promise<void> {
+  async #serve(incoming: Incoming): Promise<void> {
+    const { request, response } = incoming;
     // A client that goes away is no error of ours.
     request.on('error', () => undefined);
     response.on('error', () => undefined);
-    let exchange: Exchange | undefined;
+    let exchange = new Exchange(incoming, parseTarget('/'), this.#node, this.#hub);
     try {
-      exchange = new Exchange(request, response, { path: '/', query: emptyQuery() }, this.#node, this.#hub);
       const refusal = originRefusal(request, this.#options.allowedHosts);
       if (refusal !== undefined) throw new OriginRefusal(refusal);
       const target = parseTarget(request.url ?? '/');
-      exchange = new Exchange(request, response, target, this.#node, this.#hub);
+      exchange = new Exchange(incoming, target, this.#node, this.#hub);
       const method = request.method ?? 'GET';
       if (!this.#isOpen(method, target.path)) this.#authorize(request);
       const route = findRoute(this.#routes, method, target.path);
       target.query.allow(...route.query);
-      if (invites) response.writeContinue();
       await route.handle(exchange);
     } catch (error) {
       const allow = error instanceof MethodRefusal ? { Allow: error.methods.join(', ') } : {};
-      exchange?.fail(error, allow);
+      exchange.fail(error, allow);
     }
   }
 
@@ -113,8 +109,4 @@ export class StatusServer {
     if (isAuthorized(request, this.#options.token)) return;
     throw createError('AUTH_FAILED', 'this node wants "Authorization: Bearer TOKEN"; gapless token prints it');
   }
-}
-
-function emptyQuery(): ReturnType<typeof parseTarget>['query'] {
-  return parseTarget('/').query;
 }

@@ -104,7 +104,7 @@ describe('batch', () => {
     expect(code).toBe(0);
     expect(Object.keys(lines[0] ?? {})).toEqual(['position', 'firstSeq', 'operations', 'results']);
     expect(lines[0]).toMatchObject({ firstSeq: '2', operations: 3, results: ['5'] });
-    expect((lines[0]?.['position'] as Json)['seq']).toBe('4');
+    expect(lines[0]).toMatchObject({ position: { seq: '4' } });
     const file = place('operations.ndjson');
     writeFileSync(file, '{"op":"increment","key":"n","by":-7}\n');
     expect((await json('batch', store, file))['results']).toEqual(['-2']);
