@@ -54,6 +54,10 @@ napi_value CheckRecords(napi_env env, napi_callback_info info) {
   return object.Text("stopped", log::RecordCheckText(check)).Done();
 }
 
+napi_value RecordsChecked(napi_env env, napi_callback_info /*info*/) {
+  return MakeCount(env, log::RecordsChecked());
+}
+
 napi_value EncodeTokenOf(napi_env env, napi_callback_info info) {
   const Args args(env, info);
   snapshot::Token token;
@@ -185,6 +189,7 @@ void AddCodecExports(napi_env env, napi_value exports) {
   const napi_property_descriptor functions[] = {
       Method("crc32c", Crc),
       Method("checkRecords", CheckRecords),
+      Method("recordsChecked", RecordsChecked),
       Method("encodeToken", EncodeTokenOf),
       Method("decodeToken", DecodeTokenOf),
       Method("encodeMetaState", EncodeMeta),

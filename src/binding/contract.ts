@@ -347,6 +347,10 @@ export interface NativeStore {
   ): void;
   /** A read view of this handle; `position` of it. */
   openView(): { readonly view: number; readonly position: Position };
+  /** A view at the record end `seq`, which may be still to come. POSITION_UNAVAILABLE if it has gone by, TOO_MANY. */
+  openViewAt(seq: bigint): number;
+  /** null while it is still to come; NOT_A_RECORD_END if a batch went across it. */
+  viewPosition(view: number): Position | null;
   releaseView(view: number): void;
   digestShard(view: number, shard: number): Promise<NativeDigestPart>;
 
@@ -476,6 +480,8 @@ export interface NativeAddon {
   crc32c(bytes: Uint8Array, seed?: number): number;
   /** Verifies record bytes, for instance copied from the ring. `timestampBefore` 0n: unknown. */
   checkRecords(bytes: Uint8Array, before: Position, timestampBefore: bigint, clusterId: string): NativeCheckedRecords;
+  /** Whole records that this process has verified, wherever: a measure of work, for tests. */
+  recordsChecked(): number;
   encodeToken(token: NativeToken): Buffer;
   decodeToken(bytes: Uint8Array, name: string): NativeToken;
   encodeMetaState(meta: NativeMetaState): Buffer;
