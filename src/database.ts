@@ -326,19 +326,22 @@ export class Database {
     this.#node.check();
     refuseUnknown(limits, ['timeoutMs', 'signal'], '');
     const { store, progress, waits } = this.#node;
-    if (at !== undefined) {
-      const seq = toSeq(at);
-      progress.refresh();
-      if (progress.visibleSeq > seq) throw await this.#passed(seq);
+    if (at === undefined) {
+      const { view, position } = store.openView();
+      return await digestOfView(store, view, position).finally(() => store.releaseView(view));
+    }
+    const seq = toSeq(at);
+    progress.refresh();
+    if (progress.visibleSeq > seq) throw this.#passed(seq);
+    const view = store.openViewAt(seq);
+    try {
       const isThere = (): boolean => {
         progress.refresh();
         return progress.visibleSeq >= seq;
       };
       await waits.until(isThere, `waiting for sequence ${seq}`, limits);
-      if (progress.visibleSeq !== seq) throw await this.#passed(seq);
-    }
-    const { view, position } = store.openView();
-    try {
+      const position = store.viewPosition(view);
+      if (position === null) throw this.#passed(seq);
       return await digestOfView(store, view, position);
     } finally {
       store.releaseView(view);
@@ -346,7 +349,7 @@ export class Database {
   }
 
   /** Why the state at a sequence that has gone by cannot be shown. */
-  async #passed(seq: bigint): Promise<Error> {
+  #passed(seq: bigint): Error {
     const { store } = this.#node;
     const details = { at: seq };
     const before = store.positionBeforeSeq(seq + 1n);

@@ -239,6 +239,11 @@ class Engine {
   virtual Result<std::unique_ptr<ReadScope>> ReadView(ViewId view) = 0;  // kViewExpired
   virtual ViewInfo OpenView() = 0;
   virtual void ReleaseView(ViewId view) = 0;
+  // A view at the record end `seq`, which may be still to come: it opens in the step that makes that
+  // record visible. kPositionUnavailable if it has gone by, kTooMany.
+  virtual Result<ViewId> OpenViewAt(uint64_t seq) = 0;
+  // Empty while it is still to come; kNotARecordEnd if a batch went across it.
+  virtual Result<std::optional<Position>> ViewPosition(ViewId view) = 0;
   virtual Epoch EpochOf(uint64_t seq) const = 0;                    // of a live entry's last write
 
   // --- snapshots ---

@@ -233,6 +233,7 @@ void EngineImpl::ShowVisibleLocked() {
   const History& history = live_->history;
   visible_.Store(Visible{history.position(), history.clock(), live_->number()});
   if (sink_ != nullptr) sink_->OnApplied(history.position());
+  if (!awaited_.empty()) OpenAwaitedLocked(history.position());
 }
 
 void EngineImpl::ShowShippingLocked() {

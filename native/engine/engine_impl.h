@@ -6,10 +6,11 @@
 //   views_mutex_    the tables of views, pins and holds
 //   clients_mutex_  clients and their completions
 //   live_mutex_     only the pointer to the live generation
-// Nothing waits for the disk with one of them held but terms_mutex_, which no commit and no read takes.
+// Nothing waits for the disk with one of them held but terms_mutex_, which no commit and no read
+// takes.
 //
-// Threads of its own: the housekeeper (begins epochs, expires views, drops old generations). The log's
-// flusher calls OnLog... without a lock of the log held.
+// Threads of its own: the housekeeper (begins epochs, expires views, drops old generations). The
+// log's flusher calls OnLog... without a lock of the log held.
 //
 // generation_builder.cc and offline.cc come in through the part named "doors".
 #pragma once
@@ -85,6 +86,8 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Result<std::unique_ptr<ReadScope>> ReadView(ViewId view) override;
   ViewInfo OpenView() override;
   void ReleaseView(ViewId view) override;
+  Result<ViewId> OpenViewAt(uint64_t seq) override;
+  Result<std::optional<Position>> ViewPosition(ViewId view) override;
   Epoch EpochOf(uint64_t seq) const override;
   Result<PinInfo> Pin(const std::string& name) override;
   Status CheckPin(uint64_t pin) const override;
@@ -141,6 +144,10 @@ class EngineImpl final : public Engine, private GenerationOwner {
     std::shared_ptr<ViewHandle> view;
     ViewId view_id = 0;
     log::HoldId hold = 0;
+  };
+  struct Awaited {
+    uint64_t seq = 0;
+    bool missed = false;  // a batch went across it
   };
   struct HoldEntry {
     std::weak_ptr<Generation> generation;
@@ -210,6 +217,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   // views.cc
   std::shared_ptr<ViewHandle> MakeViewLocked() REQUIRES(commit_mutex_);
   ViewId KeepView(std::shared_ptr<ViewHandle> view);
+  void OpenAwaitedLocked(const Position& visible) REQUIRES(commit_mutex_);
   void ExpireViews();
   void EndPin(uint64_t pin);
   Result<PinInfo> PinWithoutHold();
@@ -263,6 +271,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   CommitSink* sink_ GUARDED_BY(commit_mutex_) = nullptr;
   std::deque<std::shared_ptr<Ticket>> tickets_ GUARDED_BY(commit_mutex_);
   std::vector<Retired> retired_ GUARDED_BY(commit_mutex_);
+  std::unordered_map<ViewId, Awaited> awaited_ GUARDED_BY(commit_mutex_);  // views still to open
   bool stop_housekeeper_ GUARDED_BY(commit_mutex_) = false;
   Thread housekeeper_;
 

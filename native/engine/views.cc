@@ -10,6 +10,7 @@ namespace {
 constexpr size_t kChunkEntries = 256;
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr int kVisibleTries = 3;
+constexpr size_t kAwaitedMax = 64;
 
 class Scope final : public ReadScope {
  public:
@@ -97,8 +98,8 @@ class ShardSource final : public snapshot::EntrySource {
     for (; at->Valid(); at->Next()) {
       if (chunk_.size() >= kChunkEntries || bytes_.size() >= kChunkBytes) return Status::Ok();
       const table::Entry& entry = at->entry();
-      chunk_.push_back({bytes_.size(), entry.key.size(), entry.value.size(), entry.seq,
-                        entry.expires_at_ms});
+      chunk_.push_back(
+          {bytes_.size(), entry.key.size(), entry.value.size(), entry.seq, entry.expires_at_ms});
       bytes_.append(entry.key.data(), entry.key.size());
       bytes_.append(entry.value.data(), entry.value.size());
     }
@@ -165,6 +166,54 @@ ViewInfo EngineImpl::OpenView() {
   return ViewInfo{KeepView(std::move(view)), position};
 }
 
+Result<ViewId> EngineImpl::OpenViewAt(uint64_t seq) {
+  const MutexLock lock(&commit_mutex_);
+  const Position visible = live_->history.position();
+  if (visible.seq > seq) {
+    return Status::Error(Code::kPositionUnavailable, "the state at this sequence has gone by");
+  }
+  if (visible.seq == seq) return KeepView(MakeViewLocked());
+  if (awaited_.size() >= kAwaitedMax) {
+    return Status::Error(Code::kTooMany, "64 views wait for their positions already");
+  }
+  ViewId id = 0;
+  {
+    const MutexLock views(&views_mutex_);
+    id = next_id_++;
+  }
+  awaited_[id] = Awaited{seq, false};
+  return id;
+}
+
+void EngineImpl::OpenAwaitedLocked(const Position& visible) {
+  for (auto at = awaited_.begin(); at != awaited_.end();) {
+    Awaited& awaited = at->second;
+    if (visible.seq == awaited.seq) {
+      std::shared_ptr<ViewHandle> view = MakeViewLocked();
+      const MutexLock views(&views_mutex_);
+      views_[at->first] = std::move(view);
+      at = awaited_.erase(at);
+      continue;
+    }
+    if (visible.seq > awaited.seq) awaited.missed = true;
+    ++at;
+  }
+}
+
+Result<std::optional<Position>> EngineImpl::ViewPosition(ViewId view) {
+  {
+    const MutexLock lock(&commit_mutex_);
+    const auto at = awaited_.find(view);
+    if (at != awaited_.end()) {
+      if (!at->second.missed) return std::optional<Position>();
+      return Status::Error(Code::kNotARecordEnd, "no record ends at this sequence");
+    }
+  }
+  Result<std::unique_ptr<ReadScope>> scope = ReadView(view);
+  if (!scope.ok()) return scope.status();
+  return std::optional<Position>(scope.value()->position());
+}
+
 bool EngineImpl::ViewIsOld(const ViewHandle& view) const {
   return !view.pinned &&
          options_.clock->MonotonicUs() - view.opened_us >= options_.view_max_age_ms * 1000;
@@ -186,6 +235,10 @@ Result<std::unique_ptr<ReadScope>> EngineImpl::ReadView(ViewId view) {
 }
 
 void EngineImpl::ReleaseView(ViewId view) {
+  {
+    const MutexLock lock(&commit_mutex_);
+    if (awaited_.erase(view) != 0) return;
+  }
   std::shared_ptr<ViewHandle> released;  // ends behind the lock
   const MutexLock lock(&views_mutex_);
   const auto at = views_.find(view);
@@ -244,9 +297,8 @@ Result<PinInfo> EngineImpl::Pin(const std::string& name) {
     if (poisoned_) return stop_status_;
     live = live_;
     snapshot = live->history.snapshot();
-    const Result<log::HoldId> held =
-        live->log->AddHold(log::HoldKind::kSnapshot, name, snapshot.position.offset,
-                           options_.hold_max_bytes);
+    const Result<log::HoldId> held = live->log->AddHold(
+        log::HoldKind::kSnapshot, name, snapshot.position.offset, options_.hold_max_bytes);
     if (!held.ok()) return held.status();
     hold = held.value();
     pin.view = MakeViewLocked();
@@ -344,9 +396,7 @@ Result<log::LogChunk> EngineImpl::ReadLog(uint64_t from, uint64_t max_bytes) {
   return live->log->Read(from, until, max_bytes);
 }
 
-Result<Position> EngineImpl::PositionAt(uint64_t offset) {
-  return Live()->log->PositionAt(offset);
-}
+Result<Position> EngineImpl::PositionAt(uint64_t offset) { return Live()->log->PositionAt(offset); }
 
 Result<Position> EngineImpl::PositionBeforeSeq(uint64_t seq) {
   return Live()->log->PositionBeforeSeq(seq);

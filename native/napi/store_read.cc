@@ -204,6 +204,26 @@ napi_value OpenView(StoreHandle& store, const Args& args) {
   return object.Done();
 }
 
+// openViewAt(seq)
+napi_value OpenViewAt(StoreHandle& store, const Args& args) {
+  uint64_t seq = 0;
+  if (!ReadBig(args.env, args[0], "the sequence", &seq)) return nullptr;
+  const Result<engine::ViewId> view = store.engine()->OpenViewAt(seq);
+  if (!view.ok()) return Throw(args.env, view.status());
+  return MakeCount(args.env, store.AddView(view.value()));
+}
+
+// viewPosition(view)
+napi_value ViewPosition(StoreHandle& store, const Args& args) {
+  uint32_t number = 0;
+  if (!args.Uint(0, &number)) return nullptr;
+  const Result<engine::ViewId> view = store.ViewOf(number);
+  if (!view.ok()) return Throw(args.env, view.status());
+  const Result<std::optional<Position>> position = store.engine()->ViewPosition(view.value());
+  if (!position.ok()) return Throw(args.env, position.status());
+  return position.value() ? MakePosition(args.env, *position.value()) : MakeNull(args.env);
+}
+
 napi_value ReleaseView(StoreHandle& store, const Args& args) {
   uint32_t view = 0;
   if (args.Uint(0, &view)) store.DropView(view);
@@ -253,6 +273,8 @@ void AddReadMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("getMany", OnStore<GetMany>));
   methods->push_back(Method("scan", OnStore<Scan>));
   methods->push_back(Method("openView", OnStore<OpenView>));
+  methods->push_back(Method("openViewAt", OnStore<OpenViewAt>));
+  methods->push_back(Method("viewPosition", OnStore<ViewPosition>));
   methods->push_back(Method("releaseView", OnStore<ReleaseView>));
   methods->push_back(Method("digestShard", OnStore<DigestShard>));
 }

@@ -84,6 +84,22 @@ describe('waits', () => {
     await expect(db.waitFor(position, { level: 'lost' } as object)).rejects.toBeInstanceOf(TypeError);
   });
 
+  test('a digest at a sequence still to come is the one of exactly that state, however fast writes go on', async () => {
+    const db = await temp.open({ durability: 'memory' });
+    await db.put('k', '0');
+    const seq = db.position.seq;
+    const wanted = db.digest({ at: seq + 1n, timeoutMs: 5000 });
+    const across = db.digest({ at: seq + 3n, timeoutMs: 5000 });
+    const refused = expect(across).rejects.toEqual(code('NOT_A_RECORD_END'));
+    db.putSync('k', '1');
+    const state = await db.digest();
+    db.putSync('k', '2');
+    db.batch().put('k', '3').put('l', '3').commitSync();
+    expect(await wanted).toEqual(state);
+    await refused;
+    expect(db.stats().store.openViews).toBe(0);
+  });
+
   test('a digest at a sequence that went by says why not', async () => {
     const db = await temp.open();
     await db.batch().put('a', '1').put('b', '2').commit();

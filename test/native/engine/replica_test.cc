@@ -1,4 +1,5 @@
-// A replica's stream from a primary's log: same bytes, same offsets, same state, and what is refused.
+// A replica's stream from a primary's log: same bytes, same offsets, same state, and what is
+// refused.
 #include "engine_fixture.h"
 #include "log/record.h"
 
@@ -37,6 +38,36 @@ struct Pair {
            SameDigest(DigestOf(primary.engine.get()), DigestOf(replica.engine.get()));
   }
 };
+
+TEST("a view awaited at a record end shows exactly that state, whatever is published with it") {
+  Pair pair;
+  REQUIRE(pair.Open());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "1")));
+  REQUIRE_OK(pair.Follow());
+  const uint64_t seq = pair.replica.engine->progress().visible.seq;
+  CHECK(pair.replica.engine->OpenViewAt(seq - 1).status().Is(Code::kPositionUnavailable));
+  Result<ViewId> there = pair.replica.engine->OpenViewAt(seq + 1);
+  Result<ViewId> inside = pair.replica.engine->OpenViewAt(seq + 2);
+  Result<ViewId> own = pair.primary.engine->OpenViewAt(seq + 1);
+  REQUIRE_OK(there);
+  REQUIRE_OK(inside);
+  REQUIRE_OK(own);
+  const Result<std::optional<Position>> early = pair.replica.engine->ViewPosition(there.value());
+  REQUIRE_OK(early);
+  CHECK(!early.value().has_value());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "2")));
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "3").Put("b", "3")));
+  REQUIRE_OK(pair.Follow());  // both records in one ticket
+  CHECK(pair.replica.Get("a") == "3");
+  CHECK(ViewValue(pair.replica.engine.get(), there.value(), "a") == "2");
+  CHECK(ViewValue(pair.primary.engine.get(), own.value(), "a") == "2");
+  const Result<std::optional<Position>> at = pair.replica.engine->ViewPosition(there.value());
+  REQUIRE_OK(at);
+  CHECK(at.value().has_value() && at.value()->seq == seq + 1);
+  CHECK(pair.replica.engine->ViewPosition(inside.value()).status().Is(Code::kNotARecordEnd));
+  for (const ViewId id : {there.value(), inside.value()}) pair.replica.engine->ReleaseView(id);
+  CHECK(pair.replica.engine->ViewPosition(inside.value()).status().Is(Code::kViewExpired));
+}
 
 TEST("a replica that took the primary's bytes has its position, its state and its epochs") {
   Pair pair;
@@ -161,7 +192,8 @@ TEST("a higher term in the stream is durable before the record that brings it") 
   CHECK_OK(engine.value()->Release());
 }
 
-TEST("a promoted replica first finishes what it received, and takes nothing more from the old one") {
+TEST(
+    "a promoted replica first finishes what it received, and takes nothing more from the old one") {
   Pair pair;
   REQUIRE(pair.Open());
   REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "1").Increment("n", 1)));
