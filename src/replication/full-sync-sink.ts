@@ -3,8 +3,8 @@
  * dialled from here) and of the log behind the snapshot (control connection), and switches when the barrier opens. On
  * the controller's thread.
  *
- * The barrier: the set of verified flow numbers equals the set announced, and the primary said that its log is durable up to
- * the snapshot. Any failure, of a write or of a connection, ends the whole sync; the served state stays as it is.
+ * The barrier: the set of verified flow numbers equals the set announced, and the primary said that its log is durable
+ * up to the snapshot. Any failure, of a write or of a connection, ends the whole sync; the served state stays as it is.
  */
 import type { NativeGeneration, NativeMetaState } from '../binding/contract.js';
 import { createError, describeError } from '../errors.js';

@@ -1,5 +1,5 @@
 /**
- * What replication needs of a node, and what the node gets from it. src/database.ts builds one `ReplicationPorts`, makes
+ * What replication needs of a node, and what the node gets from it. The database builds one `ReplicationPorts`, makes
  * one `ReplicationController` from it and offers the controller as `db.replication`; replication never imports the
  * database. Everything here is called on the thread that opened the store.
  *

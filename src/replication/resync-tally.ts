@@ -1,4 +1,4 @@
-/** Counts resyncs for /status and metrics, since the process started. Both roles use one; on the controller's thread. */
+/** Counts resyncs for /status and metrics, since the process started. Both roles share one. */
 import { isEmptyPosition, type Position } from '../position.js';
 import type { Reason, Tier } from '../wire/names.js';
 import type { ReplicationCounters, ResyncCounts } from './ports.js';

@@ -1,9 +1,9 @@
 /**
- * The holds that keep the log for replicas: one a node id, durable by name (CONFIG records), not by position. One object
- * a controller, on its thread.
+ * The holds that keep the log for replicas: one a node id, durable by name (CONFIG records), not by position. One
+ * object a controller, on its thread.
  *
  * Invariant: a node that may stream has its hold before its decision is made, and the hold never passes what the node
- * has acknowledged as durable. A hold beyond its cap is given up by the engine; it is then begun anew where the node is.
+ * has acknowledged as durable. A hold beyond its cap is given up by the engine, then begun anew.
  */
 import { holdKinds, recordKinds, submitWords } from '../binding/contract.js';
 import type { Position } from '../position.js';

@@ -1,4 +1,4 @@
-/** Databases of one test process that replicate over loopback: opened small, remembered, closed and removed at the end. */
+/** Databases of one test process that replicate over loopback: opened small, closed and removed at the end. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

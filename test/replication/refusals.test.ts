@@ -88,6 +88,7 @@ describe('before authentication', () => {
     await until('the oldest to be closed', () => sockets.filter((socket) => socket.closed).length >= 72);
     const replica = await cluster.replica(primary.address, { replication: { secret } });
     await converged(primary, replica);
+    expect(replica.saw('link', { state: 'waiting' })).toHaveLength(0);
     for (const socket of sockets) socket.destroy();
   });
 
