@@ -3,9 +3,8 @@
  * of the handle; what does not fit is asked for again with room enough, as it may have changed meanwhile.
  */
 import type { NativeStore } from './binding/contract.js';
-import { toKey } from './bounds.js';
 import { createVersion, type Version } from './position.js';
-import { type Bytes, type KeyScratch, sharedBuffer, type ValueSlab } from './scratch.js';
+import { type Bytes, type KeyScratch, roomOfKey, sharedBuffer, type ValueSlab, writeKey } from './scratch.js';
 
 export interface Entry {
   readonly value: Buffer;
@@ -65,12 +64,13 @@ export class Reads {
       if (needed <= into.length) break;
       into = sharedBuffer(needed);
     }
+    const found: (Buffer | undefined)[] = [];
     let at = 0;
-    return Array.from(lengths, (length) => {
-      if (length === missing) return undefined;
-      at += length;
-      return into.subarray(at - length, at);
-    });
+    for (const length of lengths) {
+      found.push(length === missing ? undefined : into.subarray(at, at + length));
+      at += Math.max(0, length);
+    }
+    return found;
   }
 
   /** The key still stands in the scratch buffer. */
@@ -96,12 +96,14 @@ export class Reads {
 
 /** {u32 length, bytes} for each key. */
 function packKeys(keys: readonly Bytes[]): Buffer {
-  const parts: Buffer[] = [];
+  let room = 0;
+  for (const key of keys) room += 4 + roomOfKey(key);
+  const packed = Buffer.allocUnsafe(room);
+  let at = 0;
   for (const key of keys) {
-    const bytes = toKey(key);
-    const length = Buffer.allocUnsafe(4);
-    length.writeUInt32LE(bytes.length);
-    parts.push(length, bytes);
+    const size = writeKey(packed, key, at + 4);
+    packed.writeUInt32LE(size, at);
+    at += 4 + size;
   }
-  return Buffer.concat(parts);
+  return packed.subarray(0, at);
 }

@@ -23,18 +23,31 @@ export class KeyScratch {
 
   /** Writes the key at `at` and returns its length. Throws KEY_TOO_LARGE or a TypeError. */
   write(key: Bytes, at = 0): number {
-    if (typeof key === 'string') {
-      if (key.length <= keyBytesMax) {
-        const size = this.bytes.write(key, at, 'utf8');
-        if (size <= keyBytesMax) return size;
-      }
-      throw keyTooLarge(Buffer.byteLength(key));
-    }
-    if (!(key instanceof Uint8Array)) throw notBytes('a key', key);
-    if (key.length > keyBytesMax) throw keyTooLarge(key.length);
-    this.bytes.set(key, at);
+    roomOfKey(key);
+    return writeKey(this.bytes, key, at);
+  }
+}
+
+/** The most bytes that writing the key may need. Throws KEY_TOO_LARGE or a TypeError. */
+export function roomOfKey(key: Bytes): number {
+  if (typeof key === 'string') {
+    if (key.length <= keyBytesMax) return 3 * key.length;
+    throw keyTooLarge(Buffer.byteLength(key));
+  }
+  if (!(key instanceof Uint8Array)) throw notBytes('a key', key);
+  if (key.length > keyBytesMax) throw keyTooLarge(key.length);
+  return key.length;
+}
+
+/** Writes the key at `at` and returns its length. Throws KEY_TOO_LARGE. Requires: `roomOfKey` bytes of room. */
+export function writeKey(to: Buffer, key: Bytes, at: number): number {
+  if (typeof key !== 'string') {
+    to.set(key, at);
     return key.length;
   }
+  const size = to.write(key, at, 'utf8');
+  if (size > keyBytesMax) throw keyTooLarge(size);
+  return size;
 }
 
 export class ValueSlab {
