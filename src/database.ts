@@ -20,7 +20,7 @@ import { type Entry, Reads } from './reads.js';
 import type { Replication } from './replication/ports.js';
 import type { Bytes } from './scratch.js';
 import { type SnapshotResult, writeSnapshot } from './snapshot.js';
-import { buildStatus, type Stats, type Status } from './status.js';
+import { buildStatus, delayResolutionMs, type Stats, type Status } from './status.js';
 import { type VerifyResult, verifyOpen } from './verify.js';
 import { packageVersion } from './version.js';
 import { View, type ViewHost } from './view.js';
@@ -233,7 +233,7 @@ export class Database {
     const { store, progress, startedReplication, ringReader, clock, openedAt, isClosing } = this.#node;
     this.#node.check();
     if (this.#delay === undefined) {
-      this.#delay = monitorEventLoopDelay({ resolution: 10 });
+      this.#delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
       this.#delay.enable();
     }
     return buildStatus({

@@ -1,6 +1,6 @@
 /**
- * What a directory that is not open holds, as `gapless stat` shows it. Opens it read-only, so that nothing is changed and
- * a live directory answers LOCKED. Any thread.
+ * What a directory that is not open holds, as `gapless stat` shows it. Opens it read-only, so that nothing is changed
+ * and a live directory answers LOCKED. Any thread.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -12,7 +12,7 @@ import type {
 } from './binding/contract.js';
 import type { TailCut } from './events.js';
 import type { Position } from './position.js';
-import type { Progress } from './progress.js';
+import type { Progress } from './binding/progress.js';
 import type { LinkStatus, ReplicaStatus, ReplicationStatus, ResyncCounts } from './replication/ports.js';
 import type { RingState } from './ring/reader.js';
 
@@ -101,6 +101,9 @@ export interface StatusSources {
   readonly delay: IntervalHistogram;
 }
 
+/** Of the histogram of event loop delays. */
+export const delayResolutionMs = 10;
+
 const noResyncs: ResyncCounts = { ring: 0, wal: 0, rewind: 0, padding: 0, full: 0, err: 0, reasons: {} };
 
 export function buildStatus(sources: StatusSources): Status {
@@ -144,16 +147,26 @@ export function recoveryStatus({ outcome, reason, gap, ms, cut }: NativeRecovery
   return { outcome, reason, gap: `${gap}`, ms, cut: isCut ? { from, bytes, validRecords } : null };
 }
 
-function stateOf({ store, progress, isClosing, replication }: StatusSources): Pick<Status, 'state' | 'reason'> {
+function stateOf(sources: StatusSources): Pick<Status, 'state' | 'reason'> {
+  const { store, progress, isClosing, replication } = sources;
   if (isClosing) return { state: 'closing', reason: null };
   if (progress.fenced) return { state: 'fenced', reason: 'fenced' };
   if (!progress.acknowledging) {
     const { stop } = store.state();
     return { state: 'poisoned', reason: stop === null ? null : stop.message };
   }
+  if (isUnsynced(sources)) return { state: 'joining', reason: null };
   if (replication?.state) return { state: replication.state, reason: replication.reason };
   if (!progress.complete) return { state: 'joining', reason: null };
   return { state: 'serving', reason: null };
+}
+
+/** A replica that holds nothing and does not know yet whether its primary does. */
+function isUnsynced({ progress, replication }: StatusSources): boolean {
+  if (progress.isPrimary || progress.visibleOffset > 0n) return false;
+  if (replication?.state && !['serving', 'catching_up'].includes(replication.state)) return false;
+  const link = replication?.link?.state;
+  return link !== 'streaming' && link !== 'catching_up';
 }
 
 function ringStatus(ring: RingState | null): Status['ring'] {
@@ -192,6 +205,10 @@ function storeStatus(store: NativeStore): Status['store'] {
 }
 
 function delayStatus(delay: IntervalHistogram): Status['eventLoopDelayMs'] {
-  const ms = (nanoseconds: number): number => (Number.isFinite(nanoseconds) ? Math.round(nanoseconds / 1e4) / 100 : 0);
+  // The histogram holds the time between two ticks of its timer; the delay is what exceeds the timer's own time.
+  const ms = (nanoseconds: number): number => {
+    const late = nanoseconds / 1e6 - delayResolutionMs;
+    return Number.isFinite(late) && late > 0 ? Math.round(late * 100) / 100 : 0;
+  };
   return { p50: ms(delay.percentile(50)), p99: ms(delay.percentile(99)), max: ms(delay.max) };
 }

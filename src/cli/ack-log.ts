@@ -1,6 +1,6 @@
 /**
- * The acknowledgement log of an import: `seq<TAB>key` lines in one write(2) per acknowledged batch, straight to the file
- * descriptor, never earlier than the acknowledgement and never buffered here. FILE may be a pipe or a FIFO.
+ * The acknowledgement log of an import: `seq<TAB>key` lines in one write(2) per acknowledged batch, straight to the
+ * file descriptor, never earlier than the acknowledgement and never buffered here. FILE may be a pipe or a FIFO.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +15,10 @@ export function ackLines(firstSeq: bigint, keys: readonly Buffer[]): string {
 /** Pause before another try where the pipe is full and does not block. */
 const retryMs = 2;
 
-/** A descriptor that this process was started with: written as it is, since a socket pair cannot be opened by its name. */
+/**
+ * A descriptor that this process was started with: written as it is, since a socket pair cannot be opened by its
+ * name.
+ */
 function inheritedFd(path: string): number | undefined {
   if (path === '/dev/stdout') return 1;
   if (path === '/dev/stderr') return 2;

@@ -1,6 +1,6 @@
 /**
- * What a command is: its syntax and one function from its words to an exit code. Commands get everything that belongs to
- * the process (streams, environment, clock) in a Context, so that tests can run them in their own process.
+ * What a command is: its syntax and one function from its words to an exit code. Commands get everything that belongs
+ * to the process (streams, environment, clock) in a Context, so that tests can run them in their own process.
  */
 import type { Clock } from '../base/clock.js';
 import type { Output } from './output.js';

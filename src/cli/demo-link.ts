@@ -1,6 +1,6 @@
 /**
- * The link between the demo's nodes: a TCP relay on loopback that can be cut and mended. Connections that arrive while it
- * is cut are closed at once.
+ * The link between the demo's nodes: a TCP relay on loopback that can be cut and mended. Connections that arrive
+ * while it is cut are closed at once.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { HostPort } from './text.js';

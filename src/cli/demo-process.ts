@@ -1,5 +1,6 @@
 /**
- * A node of the demo: `gapless serve` as a child process, its event lines, and waiting for one of them. Every wait ends.
+ * A node of the demo: `gapless serve` as a child process, its event lines, and waiting for one of them. Every wait
+ * ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';

@@ -1,6 +1,7 @@
 /**
- * demo: the whole system on real input. A primary and a replica as processes, an import, a full sync under writes, a short
- * and a long cut of the link, a SIGKILL of the primary; at the end both digests and every acknowledged byte are compared.
+ * demo: the whole system on real input. A primary and a replica as processes, an import, a full sync under writes, a
+ * short and a long cut of the link, a SIGKILL of the primary; at the end both digests and every acknowledged byte are
+ * compared.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';

@@ -106,8 +106,8 @@ export function isAuthorized(request: IncomingMessage, token: string | undefined
 }
 
 /**
- * Reads a body of at most `bytesMax`; more is `code` (413), and the rest stays unread. `invite` is called before the first
- * byte is waited for, unless the announced length is too much already.
+ * Reads a body of at most `bytesMax`; more is `code` (413), and the rest stays unread. `invite` is called before the
+ * first byte is waited for, unless the announced length is too much already.
  */
 export async function readBody(
   request: IncomingMessage,

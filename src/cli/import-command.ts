@@ -1,5 +1,6 @@
 /**
- * import: a tree of files, NDJSON, CSV or TSV into a directory or a node, with an acknowledgement log for those who check.
+ * import: a tree of files, NDJSON, CSV or TSV into a directory or a node, with an acknowledgement log for those who
+ * check.
  */
 import { AckLog } from './ack-log.js';
 import { type Command, durabilityFlag, exitDone, remoteFlags } from './command.js';
@@ -56,7 +57,8 @@ export const importCommand: Command = {
     const { entries, bytes, batches, position } = result;
     const skipped = source.skipped();
     const ms = Math.round(context.clock.monotonic() - began);
-    const text = `${entries} entries, ${bytes} bytes in ${batches} batches, ${skipped} skipped, ${ms} ms, at ${position}`;
+    const counts = `${entries} entries, ${bytes} bytes in ${batches} batches, ${skipped} skipped`;
+    const text = `${counts}, ${ms} ms, at ${position}`;
     await context.output.answer({ entries, bytes, batches, skipped, ms, position }, text);
     return exitDone;
   },

@@ -1,6 +1,6 @@
 /**
- * Where `gapless import` reads from: a directory tree, NDJSON, CSV, TSV, or stdin. Each source is a stream of entries in its
- * own order; nothing is held in memory beyond one entry (a file's content, a line, a row).
+ * Where `gapless import` reads from: a directory tree, NDJSON, CSV, TSV, or stdin. Each source is a stream of entries
+ * in its own order; nothing is held in memory beyond one entry (a file's content, a line, a row).
  */
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
- * Moves the entries of a source into a target, batch by batch: while one batch waits for its acknowledgement the next one
- * is read. Used by `gapless import` and by the demo.
+ * Moves the entries of a source into a target, batch by batch: while one batch waits for its acknowledgement the next
+ * one is read. Used by `gapless import` and by the demo.
  */
 import type { Position } from '../position.js';
 import type { AckLog } from './ack-log.js';
@@ -11,8 +11,8 @@ import type { Target, WriteFlags } from './target.js';
 export const batchBytesMax: number = 8 * 1024 * 1024;
 
 /**
- * Groups entries: at most `entriesMax`, and not beyond `batchBytesMax` unless one entry alone is larger. When the source
- * fails, what came before the failure is still given.
+ * Groups entries: at most `entriesMax`, and not beyond `batchBytesMax` unless one entry alone is larger. When the
+ * source fails, what came before the failure is still given.
  */
 export async function* batches(
   entries: AsyncIterable<SourceEntry>,

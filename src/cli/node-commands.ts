@@ -1,6 +1,6 @@
 /**
- * Commands on a running node through its status address: status, wait, promote, demote, resync, replica list and remove;
- * and token, which needs only the secret.
+ * Commands on a running node through its status address: status, wait, promote, demote, resync, replica list and
+ * remove; and token, which needs only the secret.
  */
 import { parsePosition } from '../position.js';
 import { type Command, type CommandSyntaxOf, type Context, exitDone, exitNo, remoteFlags } from './command.js';

@@ -1,6 +1,6 @@
 /**
- * Lines of a batch: JSON text to operations. Used by `gapless batch` and by `POST /batch`; an unknown operation or field
- * refuses the whole batch with the number of its line, and nothing is written.
+ * Lines of a batch: JSON text to operations. Used by `gapless batch` and by `POST /batch`; an unknown operation or
+ * field refuses the whole batch with the number of its line, and nothing is written.
  */
 import { parseVersion, type Version } from '../position.js';
 import type { ByteRange, TextOperation } from './target.js';

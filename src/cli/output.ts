@@ -30,19 +30,16 @@ export class Output {
     await this.raw(`${JSON.stringify(value)}\n`);
   }
 
-  /** Bytes on stdout as they are. */
-  async raw(data: string | Uint8Array): Promise<void> {
+  /** Bytes on stdout as they are. Resolves when the stream can take more; rejects when nobody reads any more. */
+  raw(data: string | Uint8Array): Promise<void> {
     const { stdout } = this.#streams;
-    if (stdout.write(data)) return;
-    await new Promise<void>((resolve, reject) => {
-      const settle = (error?: Error): void => {
-        stdout.removeListener('drain', settle);
-        stdout.removeListener('error', settle);
+    return new Promise((resolve, reject) => {
+      // The callback also answers for a stream that is destroyed already, where no event would come any more.
+      const hasRoom = stdout.write(data, (error) => {
         if (error instanceof Error) reject(error);
         else resolve();
-      };
-      stdout.once('drain', settle);
-      stdout.once('error', settle);
+      });
+      if (hasRoom) resolve();
     });
   }
 

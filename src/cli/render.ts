@@ -1,6 +1,6 @@
 /**
- * Answers of commands and of the status address as JSON, each shape written once. Positions and versions turn themselves
- * into JSON. Pure.
+ * Answers of commands and of the status address as JSON, each shape written once. Positions and versions turn
+ * themselves into JSON. Pure.
  */
 import { createVersion, type Position, type Version } from '../position.js';
 import type { DigestAnswer, ScanRow, WriteAnswer } from './target.js';

@@ -43,8 +43,9 @@ async function runCommand(command: Command, parsed: ParsedCommand, process: Proc
 
 /** The reader of stdout went away (`gapless scan ... | head`): nobody is left who could be told. */
 function isLostStdout(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
   const { code, syscall } = error as NodeJS.ErrnoException;
-  return error instanceof Error && code === 'EPIPE' && syscall === 'write';
+  return code === 'ERR_STREAM_DESTROYED' || (code === 'EPIPE' && syscall === 'write');
 }
 
 async function print(output: Output, text: string): Promise<number> {

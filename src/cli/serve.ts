@@ -1,6 +1,6 @@
 /**
- * serve: a node as a process. Order of life: status address, event `listening`, recovery, event `recovery`, ports, event
- * `ready`, work, a signal, event `closed`. One object a process.
+ * serve: a node as a process. Order of life: status address, event `listening`, recovery, event `recovery`, ports,
+ * event `ready`, work, a signal, event `closed`. One object a process.
  */
 import type { Clock } from '../base/clock.js';
 import { createError } from '../errors.js';
@@ -16,6 +16,8 @@ import { formatHostPort, type HostPort } from './text.js';
 
 /** How long a close may wait for what is in flight. */
 const closeMsMax = 10_000;
+/** And how long answers may take to reach their clients behind it. */
+const answerMsMax = 500;
 
 export const serveCommand: Command = {
   syntax: {
@@ -69,7 +71,7 @@ class Service {
     } finally {
       clearInterval(alive);
       for (const signal of endSignals) process.removeListener(signal, onSignal);
-      this.#server?.destroy();
+      await this.#server?.close(answerMsMax);
     }
   }
 
@@ -154,7 +156,6 @@ class Service {
       setTimeout(() => resolve('late'), closeMsMax).unref();
     });
     const outcome = await Promise.race([database.close(), late]);
-    this.#server?.close();
     if (outcome !== 'late') return exitDone;
     const message = `the node did not close within ${closeMsMax} ms`;
     this.#context.output.failure(createError('TIMEOUT', message, { details: { timeoutMs: closeMsMax } }));

@@ -1,6 +1,6 @@
 /**
- * One request to the status address and its answer: what handlers get and how errors become answers. Bodies are read only
- * when a handler asks, which is behind authorization.
+ * One request to the status address and its answer: what handlers get and how errors become answers. Bodies are read
+ * only when a handler asks, which is behind authorization.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GaplessError } from '../errors.js';

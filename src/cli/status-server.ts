@@ -1,6 +1,6 @@
 /**
- * The status address: one HTTP server beside a node. Order of every request: limits of the head, origin, endpoint, token,
- * query, then the handler; a body is read only by the handler. The thread of `serve`.
+ * The status address: one HTTP server beside a node. Order of every request: limits of the head, origin, endpoint,
+ * token, query, then the handler; a body is read only by the handler. The thread of `serve`.
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -56,15 +56,14 @@ export class StatusServer {
     return { host: address, port };
   }
 
-  /** Takes no more connections; what is being answered goes on until `destroy`. */
-  close(): void {
-    this.#server.close();
+  /** Takes no more connections; what is being answered has `graceMs` to end. */
+  async close(graceMs: number): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#hub.close();
     this.#server.closeIdleConnections();
-  }
-
-  destroy(): void {
-    this.#server.closeAllConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    await closed;
+    clearTimeout(timer);
   }
 
   #listen(): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * What a data command works on: a directory opened here, or a node's status address. Both answer in the same shapes, so that
- * each command is written once. The status address itself answers through the same interface.
+ * What a data command works on: a directory opened here, or a node's status address. Both answer in the same shapes,
+ * so that each command is written once. The status address itself answers through the same interface.
  */
 import type { AckLevel } from '../options.js';
 import type { Position, Version } from '../position.js';

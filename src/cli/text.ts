@@ -1,8 +1,8 @@
 /**
  * How bytes appear in text interfaces: JSON fields, escaped lines, arguments. Pure; docs: INTERFACES conventions.
  *
- * `key`/`value` hold UTF-8 text; bytes that are not valid UTF-8 go into `key64`/`value64` (standard base64). Lines of the
- * acknowledgement log and of a plain scan escape control bytes, `%` and invalid UTF-8 as `%XX`.
+ * `key`/`value` hold UTF-8 text; bytes that are not valid UTF-8 go into `key64`/`value64` (standard base64). Lines of
+ * the acknowledgement log and of a plain scan escape control bytes, `%` and invalid UTF-8 as `%XX`.
  */
 import { isUtf8 } from 'node:buffer';
 import { UsageError } from './usage.js';

@@ -1,6 +1,6 @@
 /**
- * Reading a command line: one table entry a command says what it takes; everything else is a usage error (exit 2), found
- * before anything is touched. Flags are those of INTERFACES in kebab case.
+ * Reading a command line: one table entry a command says what it takes; everything else is a usage error (exit 2),
+ * found before anything is touched. Flags are those of INTERFACES in kebab case.
  */
 import { parseArgs } from 'node:util';
 

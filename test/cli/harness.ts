@@ -1,5 +1,5 @@
 /**
- * Running commands for tests: in this process with streams of our own, or as the program itself where a process matters.
+ * Running commands for tests: here with streams of our own, or as the program itself where a process matters.
  * Every child is stopped by `stopAll`, which each suite calls behind its tests.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
