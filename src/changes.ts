@@ -3,10 +3,10 @@
  * Read from the log, which a hold keeps from going away under the reader. The thread that opened the store.
  */
 import { holdKinds, type NativeStore } from './binding/contract.js';
+import type { Progress } from './binding/progress.js';
 import { createError } from './errors.js';
 import { type Change, changesOf } from './operations.js';
 import { type Position, toPosition } from './position.js';
-import type { Progress } from './progress.js';
 import type { Waits } from './waits.js';
 
 export interface ChangesOptions {

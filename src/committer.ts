@@ -13,11 +13,11 @@ import {
   submitStates,
   submitWords,
 } from './binding/contract.js';
+import type { Progress } from './binding/progress.js';
 import { type Commit, CommitValue, checkWriteOptions, type WriteOptions } from './commit.js';
 import type { OperationEncoder } from './encoder.js';
 import { abortError, createError, GaplessError } from './errors.js';
 import { encodePosition } from './position.js';
-import type { Progress } from './progress.js';
 import type { KeepAlive } from './waits.js';
 
 interface Waiting {
@@ -123,11 +123,11 @@ export class Committer {
   progressed(progress: Progress): void {
     if (progress.hasCompletions) this.#complete();
     // What was durable before a poisoning is; a fenced node acknowledges nothing more, whatever it synced.
-    if (progress.acknowledging || !progress.fenced) {
+    if (progress.isAcknowledging || !progress.isFenced) {
       this.#settle(this.#lines.sync, progress.durableOffset);
       this.#settle(this.#lines.os, progress.writtenOffset);
     }
-    if (!progress.acknowledging) this.rejectAll(this.#store.state().stop);
+    if (!progress.isAcknowledging) this.rejectAll(this.#store.state().stop);
     this.#notePending();
   }
 

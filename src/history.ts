@@ -3,9 +3,9 @@
  * list. The thread that opened the store.
  */
 import type { NativeMetaState, NativeStore } from './binding/contract.js';
+import type { Progress } from './binding/progress.js';
 import { createError, GaplessError } from './errors.js';
 import { compareEpochs, isEmptyPosition, type Position, positionsEqual } from './position.js';
-import type { Progress } from './progress.js';
 
 /** `ahead`: nobody can say yet. */
 export type Standing = 'in_history' | 'not_in_history' | 'ahead';

@@ -14,11 +14,11 @@ import {
   type NativeStore,
 } from './binding/contract.js';
 import { loadAddon } from './binding/load.js';
+import { Progress } from './binding/progress.js';
 import { Committer } from './committer.js';
 import { abortError, createError, GaplessError } from './errors.js';
 import { Events } from './events.js';
 import { type OpenOptions, type Options, optionTable, resolveOptions } from './options.js';
-import { Progress } from './progress.js';
 import type { Replication, ReplicationPorts } from './replication/ports.js';
 import { allocateRing, RingReader } from './ring/reader.js';
 import { RingWaiter } from './ring/wait.js';
@@ -92,8 +92,8 @@ export class Node {
     this.waits = new Waits(alive, this.clock);
     this.events = new Events(this.clock);
     this.#seen = {
-      noSpace: this.progress.noSpace,
-      stopped: !this.progress.acknowledging,
+      noSpace: this.progress.isNoSpace,
+      stopped: !this.progress.isAcknowledging,
       epoch: this.progress.ownEpoch,
     };
   }
@@ -179,7 +179,7 @@ export class Node {
   }
 
   #noteChanges(): void {
-    const { noSpace, acknowledging, ownEpoch } = this.progress;
+    const { isNoSpace: noSpace, isAcknowledging: acknowledging, ownEpoch } = this.progress;
     if (noSpace !== this.#seen.noSpace) {
       this.#seen.noSpace = noSpace;
       const message = noSpace ? 'the disk is full: commits are refused' : 'there is room again';

@@ -10,9 +10,9 @@ import type {
   NativeStore,
   NativeStoreStats,
 } from './binding/contract.js';
+import type { Progress } from './binding/progress.js';
 import type { TailCut } from './events.js';
 import type { Position } from './position.js';
-import type { Progress } from './binding/progress.js';
 import type { LinkStatus, ReplicaStatus, ReplicationStatus, ResyncCounts } from './replication/ports.js';
 import type { RingState } from './ring/reader.js';
 
@@ -150,14 +150,14 @@ export function recoveryStatus({ outcome, reason, gap, ms, cut }: NativeRecovery
 function stateOf(sources: StatusSources): Pick<Status, 'state' | 'reason'> {
   const { store, progress, isClosing, replication } = sources;
   if (isClosing) return { state: 'closing', reason: null };
-  if (progress.fenced) return { state: 'fenced', reason: 'fenced' };
-  if (!progress.acknowledging) {
+  if (progress.isFenced) return { state: 'fenced', reason: 'fenced' };
+  if (!progress.isAcknowledging) {
     const { stop } = store.state();
     return { state: 'poisoned', reason: stop === null ? null : stop.message };
   }
   if (isUnsynced(sources)) return { state: 'joining', reason: null };
   if (replication?.state) return { state: replication.state, reason: replication.reason };
-  if (!progress.complete) return { state: 'joining', reason: null };
+  if (!progress.isComplete) return { state: 'joining', reason: null };
   return { state: 'serving', reason: null };
 }
 

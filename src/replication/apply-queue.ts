@@ -6,9 +6,9 @@
  * being applied. Memory: the peer is held back from `queuedMax` bytes on (`isFull`).
  */
 import type { CancelTimer } from '../base/clock.js';
+import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
 import type { Position } from '../position.js';
-import type { NodeProgress } from './node-progress.js';
 import type { ReplicationPorts } from './ports.js';
 
 /** Tickets up to this size are applied at once: less than a millisecond or two of the event loop. */
@@ -34,7 +34,7 @@ export interface ApplyListener {
 
 export class ApplyQueue {
   readonly #ports: ReplicationPorts;
-  readonly #progress: NodeProgress;
+  readonly #progress: Progress;
   readonly #listener: ApplyListener;
   readonly #shards: number;
   readonly #tickets: Ticket[] = [];
@@ -48,7 +48,7 @@ export class ApplyQueue {
   #retry: CancelTimer | undefined;
   #idle: (() => void)[] = [];
 
-  constructor(ports: ReplicationPorts, progress: NodeProgress, listener: ApplyListener) {
+  constructor(ports: ReplicationPorts, progress: Progress, listener: ApplyListener) {
     this.#ports = ports;
     this.#progress = progress;
     this.#listener = listener;

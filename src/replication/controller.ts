@@ -5,12 +5,13 @@
  * Fencing: a higher term is durable here before anything that came with it is acted on (`#seeTerm`), and whatever this
  * node says carries its own epoch.
  */
+
+import { Progress } from '../binding/progress.js';
 import { createError } from '../errors.js';
 import { formatEpoch, type Position, parseEpoch } from '../position.js';
 import type { Purpose, Side } from '../wire/frames.js';
 import type { Reason, Tier } from '../wire/names.js';
 import { Connection, type ConnectionHandler } from './connection.js';
-import { NodeProgress } from './node-progress.js';
 import type {
   DemoteOptions,
   FollowOptions,
@@ -29,7 +30,7 @@ import type { Channel } from './transport.js';
 
 export class ReplicationController implements Replication {
   readonly #ports: ReplicationPorts;
-  readonly #progress: NodeProgress;
+  readonly #progress: Progress;
   readonly #tally = new ResyncTally();
   readonly #primary: Primary;
   #replica: Replica | undefined;
@@ -43,7 +44,7 @@ export class ReplicationController implements Replication {
 
   constructor(ports: ReplicationPorts) {
     this.#ports = ports;
-    this.#progress = new NodeProgress(ports.store);
+    this.#progress = new Progress(ports.store);
     this.#highestTerm = ports.store.state().highestTerm;
     this.#visibleEpoch = this.#progress.visible.epoch;
     this.#wasFenced = this.#progress.isFenced;

@@ -2,13 +2,14 @@
  * The facts that decisions are made from: what the store says, in the form of the pure decision. Reads the log (page
  * cache) at two offsets at most. On the controller's thread.
  */
+
+import type { Progress } from '../binding/progress.js';
 import { GaplessError } from '../errors.js';
 import type { Position } from '../position.js';
 import { RingReader } from '../ring/reader.js';
 import type { EpochFact } from '../wire/fields.js';
 import type { FrameOf } from '../wire/frames.js';
 import { type FullReason, fullReasons } from '../wire/names.js';
-import type { NodeProgress } from './node-progress.js';
 import type { NodeFacts, ReplicationPorts } from './ports.js';
 import {
   decideSync,
@@ -41,13 +42,13 @@ export function replicaFacts(handshake: FrameOf<'HANDSHAKE'>): ReplicaFacts {
   };
 }
 
-export function primaryFacts(ports: ReplicationPorts, progress: NodeProgress): PrimaryFacts {
+export function primaryFacts(ports: ReplicationPorts, progress: Progress): PrimaryFacts {
   const { store, options, isSync } = ports;
   return {
     clusterId: store.identity().clusterId,
     epoch: progress.isPrimary ? progress.ownEpoch : progress.visible.epoch,
     epochs: epochFacts(store),
-    head: progress.isPrimary ? progress.visible : progress.shipping,
+    head: progress.isPrimary ? progress.visible : progress.shippingEnd,
     logFloor: store.logStats().floor,
     ringOldest: ringOldest(ports.ring()),
     isSync,
@@ -58,7 +59,7 @@ export function primaryFacts(ports: ReplicationPorts, progress: NodeProgress): P
 }
 
 /** The decision for a handshake. Throws what the log throws beyond its answers (CLOSED, IO). */
-export function decide(ports: ReplicationPorts, progress: NodeProgress, handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
+export function decide(ports: ReplicationPorts, progress: Progress, handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
   const replica = replicaFacts(handshake);
   const primary = primaryFacts(ports, progress);
   const at = new Map<bigint, LogAt>();

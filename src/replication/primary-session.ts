@@ -6,6 +6,8 @@
  * States and positions are those of progress.ts. Invariant: sent <= shipping end; records sent and not acknowledged are
  * at most `replicaMaxBytes` and one chunk; beyond that the replica gets the segments when it has caught up so far.
  */
+
+import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
 import { isEmptyPosition, type Position } from '../position.js';
 import { protocolError } from '../wire/fields.js';
@@ -16,7 +18,6 @@ import type { Acknowledged } from './acknowledgements.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
 import { FullSyncSource } from './full-sync-source.js';
 import { type FeedChunk, isEvicted, LogFeed } from './log-feed.js';
-import type { NodeProgress } from './node-progress.js';
 import type { Reach, ReplicaState, ReplicaStatus, ReplicationPorts } from './ports.js';
 import { ReplicaProgress } from './progress.js';
 import type { Slots } from './slots.js';
@@ -32,7 +33,7 @@ const turnBytes = 4 * 1024 * 1024;
 /** What a session needs of the primary that all sessions share. */
 export interface SessionOwner {
   readonly ports: ReplicationPorts;
-  readonly progress: NodeProgress;
+  readonly progress: Progress;
   readonly slots: Slots;
   /** Null: go on; otherwise why this replica is not served. */
   admit(session: PrimarySession, nodeId: string): Promise<Reason | null>;
@@ -104,7 +105,7 @@ export class PrimarySession implements ConnectionHandler {
 
   status(): ReplicaStatus {
     const { progress, ports } = this.#owner;
-    const view = this.#replica?.view(progress.shipping, ports.clock.monotonic());
+    const view = this.#replica?.view(progress.shippingEnd, ports.clock.monotonic());
     const reach = (position: Position | undefined): Reach => {
       return { seq: `${position?.seq ?? 0n}`, offset: `${position?.offset ?? 0n}` };
     };
@@ -181,7 +182,7 @@ export class PrimarySession implements ConnectionHandler {
       return;
     }
     if (this.#sync !== undefined && !this.#isPinned(this.#sync)) return;
-    replica.sawEnd(progress.shipping, ports.clock.monotonic());
+    replica.sawEnd(progress.shippingEnd, ports.clock.monotonic());
     this.#noteState();
     if (this.#sync === undefined) slots.advance(this.nodeId, replica.acknowledged.durable);
     this.connection.send(this.#owner.commit());
@@ -289,7 +290,7 @@ export class PrimarySession implements ConnectionHandler {
     }
     this.#decision = undefined;
     const { progress, ports } = this.#owner;
-    this.#replica?.decided(decision, progress.shipping, ports.clock.monotonic());
+    this.#replica?.decided(decision, progress.shippingEnd, ports.clock.monotonic());
     if (decision.tier === 'full') this.#beginFull(decision.reason);
     else this.#beginLog(decision.from);
   }
@@ -329,7 +330,7 @@ export class PrimarySession implements ConnectionHandler {
     const sync = this.#sync;
     if (sync === undefined || frame.syncId !== sync.syncId) throw protocolError('order', 'INSTALLED of no sync');
     const { progress, ports } = this.#owner;
-    this.#replica?.installed(frame.position, progress.shipping, ports.clock.monotonic());
+    this.#replica?.installed(frame.position, progress.shippingEnd, ports.clock.monotonic());
     sync.end();
     this.#sync = undefined;
     this.#noteState();
@@ -406,7 +407,7 @@ export class PrimarySession implements ConnectionHandler {
     const replica = this.#replica;
     if (this.#feed === undefined || replica === undefined) throw protocolError('order', 'ACK of nothing');
     const { progress, ports } = this.#owner;
-    replica.acknowledge(ack, progress.shipping, ports.clock.monotonic());
+    replica.acknowledge(ack, progress.shippingEnd, ports.clock.monotonic());
     this.#ackEpoch = epoch;
     this.#noteState();
     this.#owner.acknowledged();

@@ -5,6 +5,8 @@
  * Invariants: one session a node id; at most `unauthenticatedMax` connections without a proof (one more closes the
  * oldest); `promised` never goes back within a history.
  */
+
+import type { Progress } from '../binding/progress.js';
 import { createError } from '../errors.js';
 import { emptyPosition, type Position } from '../position.js';
 import { protocolError } from '../wire/fields.js';
@@ -14,7 +16,6 @@ import type { Reason } from '../wire/names.js';
 import { type Acknowledged, AckWaiters, reachedBy } from './acknowledgements.js';
 import type { Connection, ConnectionHandler } from './connection.js';
 import { decide, epochFacts } from './decision-facts.js';
-import type { NodeProgress } from './node-progress.js';
 import type { HostPort, ReplicationPorts } from './ports.js';
 import { PrimarySession, type SessionOwner } from './primary-session.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -30,7 +31,7 @@ const probeMsMax = 1000;
 
 export class Primary implements SessionOwner {
   readonly ports: ReplicationPorts;
-  readonly progress: NodeProgress;
+  readonly progress: Progress;
   readonly slots: Slots;
   readonly #connect: (channel: Channel, handler: ConnectionHandler) => Connection;
   readonly #tally: ResyncTally;
@@ -47,7 +48,7 @@ export class Primary implements SessionOwner {
 
   constructor(
     ports: ReplicationPorts,
-    progress: NodeProgress,
+    progress: Progress,
     tally: ResyncTally,
     connect: (channel: Channel, handler: ConnectionHandler) => Connection,
   ) {
@@ -150,7 +151,7 @@ export class Primary implements SessionOwner {
       epoch: this.progress.isPrimary ? this.progress.ownEpoch : this.progress.visible.epoch,
       highestTerm: store.state().highestTerm,
       head: this.progress.visible,
-      shippingEnd: this.progress.shipping,
+      shippingEnd: this.progress.shippingEnd,
       logFloor: store.logStats().floor,
       isSync,
       capabilities: 0n,
@@ -176,7 +177,7 @@ export class Primary implements SessionOwner {
   commit(): FrameOf<'COMMIT'> {
     return {
       type: 'COMMIT',
-      shippingEnd: this.progress.shipping,
+      shippingEnd: this.progress.shippingEnd,
       visible: this.progress.visible,
       commit: this.commitPosition,
       promised: this.#promised,

@@ -8,6 +8,8 @@
  *
  * A frame of a lower term than this node has seen is answered with ours and never obeyed.
  */
+
+import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
 import { emptyPosition, isEmptyPosition, type Position, parseEpoch } from '../position.js';
 import { protocolError } from '../wire/fields.js';
@@ -17,7 +19,6 @@ import type { ApplyQueue } from './apply-queue.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
 import { FullSyncSink } from './full-sync-sink.js';
 import { LagMeter } from './lag.js';
-import type { NodeProgress } from './node-progress.js';
 import type { Lag, LinkState, ReplicationPorts, SyncProgress } from './ports.js';
 
 /** A full sync that does not move for so many times of silence has lost something on the way. */
@@ -38,7 +39,7 @@ export type LinkOutcome =
 
 export interface LinkOwner {
   readonly ports: ReplicationPorts;
-  readonly progress: NodeProgress;
+  readonly progress: Progress;
   readonly queue: ApplyQueue;
   highestTerm(): number;
   handshake(): FrameOf<'HANDSHAKE'>;

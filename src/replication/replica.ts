@@ -7,6 +7,7 @@
  *     +------ stopped <------+-- stop (1 s to 60 s), then asks again
  */
 import type { CancelTimer } from '../base/clock.js';
+import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
 import { emptyPosition, type Position } from '../position.js';
 import type { FrameOf, Purpose } from '../wire/frames.js';
@@ -17,7 +18,6 @@ import type { Connection, ConnectionHandler } from './connection.js';
 import { epochFacts } from './decision-facts.js';
 import { FullSyncLimits } from './full-sync-limits.js';
 import { failureOf } from './full-sync-sink.js';
-import type { NodeProgress } from './node-progress.js';
 import type { FollowOptions, HostPort, Lag, LinkState, LinkStatus, ReplicationPorts } from './ports.js';
 import { type LinkOutcome, type LinkOwner, ReplicaLink } from './replica-link.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -31,7 +31,7 @@ interface Decided {
 
 export class Replica implements LinkOwner {
   readonly ports: ReplicationPorts;
-  readonly progress: NodeProgress;
+  readonly progress: Progress;
   readonly queue: ApplyQueue;
   readonly #tally: ResyncTally;
   readonly #connect: Connect;
@@ -58,7 +58,7 @@ export class Replica implements LinkOwner {
 
   constructor(
     ports: ReplicationPorts,
-    progress: NodeProgress,
+    progress: Progress,
     tally: ResyncTally,
     options: FollowOptions,
     highestTerm: () => number,

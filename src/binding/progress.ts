@@ -1,13 +1,17 @@
-/** One look at how far a node has come, decoded from the words that the addon fills. One object a handle. */
-import { type NativeStore, progressFlags, progressWords } from './binding/contract.js';
-import { decodePosition, type Position } from './position.js';
+/**
+ * One look at how far a node has come, decoded from the words that the addon fills. One object a handle, on its thread:
+ * it is read once a wake, and nothing here grows with the number of waiters or replicas.
+ */
+
+import { decodePosition, type Position } from '../position.js';
+import { type NativeStore, progressFlags, progressWords } from './contract.js';
 
 export class Progress {
-  readonly #store: NativeStore;
+  readonly #store: Pick<NativeStore, 'progress'>;
   readonly #words = new BigUint64Array(progressWords.count);
   readonly #view = new DataView(this.#words.buffer);
 
-  constructor(store: NativeStore) {
+  constructor(store: Pick<NativeStore, 'progress'>) {
     this.#store = store;
     this.refresh();
   }
@@ -51,23 +55,23 @@ export class Progress {
     const word = this.#word(progressWords.ownEpoch);
     return `${word & 0xffff_ffffn}.${word >> 32n}`;
   }
-  get acknowledging(): boolean {
+  get isAcknowledging(): boolean {
     return this.#has(progressFlags.acknowledging);
   }
-  get noSpace(): boolean {
+  get isNoSpace(): boolean {
     return this.#has(progressFlags.noSpace);
   }
   get hasCompletions(): boolean {
     return this.#has(progressFlags.completions);
   }
-  get fenced(): boolean {
+  get isFenced(): boolean {
     return this.#has(progressFlags.fenced);
   }
   get isPrimary(): boolean {
     return this.#has(progressFlags.primary);
   }
   /** False: a replica whose first full sync is unfinished. */
-  get complete(): boolean {
+  get isComplete(): boolean {
     return this.#has(progressFlags.complete);
   }
 
