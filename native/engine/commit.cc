@@ -195,10 +195,10 @@ Status EngineImpl::SequenceLocked(const Work& work, Commit* commit, log::Admissi
     RETURN_IF_ERROR(CheckControlLocked(work));
   } else if (!work.checks.empty() || work.increments) {
     const table::ReadGuard guard(&live.store);
-    const StateBefore before{&live.store, {live.head.seq, live.head_clock >> 16},
-                             [&live](uint64_t seq) {
-                               return EpochOfSeq(live.history.lists(), seq);
-                             }};
+    const StateBefore before{
+        &live.store, {live.head.seq, live.head_clock >> 16}, [&live](uint64_t seq) {
+          return EpochOfSeq(live.history.lists(), seq);
+        }};
     RETURN_IF_ERROR(EvaluateChecks(work.checks, before));
     if (work.increments) {
       RETURN_IF_ERROR(EvaluateIncrements(work.body, before, &effects_, &commit->results));
@@ -259,15 +259,15 @@ log::RecordHeader EngineImpl::AppendOwnLocked(const Work& work, Slice body) {
 }
 
 Status EngineImpl::WaitFor(const Position& position, log::Durability level, uint64_t timeout_ms) {
-  const uint64_t deadline =
-      timeout_ms > UINT64_MAX / 2000 ? UINT64_MAX
-                                     : options_.clock->MonotonicUs() + timeout_ms * 1000;
+  const uint64_t deadline = timeout_ms > UINT64_MAX / 2000
+                                ? UINT64_MAX
+                                : options_.clock->MonotonicUs() + timeout_ms * 1000;
   const MutexLock lock(&commit_mutex_);
   while (true) {
     const log::LogProgress progress = live_->log->progress();
     // Two phases: what is reached counts only while this node may still acknowledge.
     if (!stop_status_.ok() && !closed_) return stop_status_.With("position", ToText(position));
-    const Position& reached = level == log::Durability::kSync  ? progress.durable
+    const Position& reached = level == log::Durability::kSync ? progress.durable
                               : level == log::Durability::kOs ? progress.written
                                                               : live_->history.position();
     if (reached.offset >= position.offset) return Status::Ok();

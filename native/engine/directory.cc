@@ -55,17 +55,16 @@ Status LockedBy(io::FileSystem* fs, const std::string& lock_path, const Status& 
   const Result<std::string> content = io::ReadWholeFile(fs, lock_path, kLockBytesMax);
   const std::string pid = content.ok() ? LockField(content.value(), "pid") : "";
   const std::string host = content.ok() ? LockField(content.value(), "host") : "";
-  return Status::Error(Code::kLocked, "the directory is in use by process " +
-                                          (pid.empty() ? "?" : pid) + " on " +
-                                          (host.empty() ? "?" : host) +
-                                          "; use its status address instead")
+  return Status::Error(Code::kLocked,
+                       "the directory is in use by process " + (pid.empty() ? "?" : pid) + " on " +
+                           (host.empty() ? "?" : host) + "; use its status address instead")
       .WithFile(refused.file().empty() ? lock_path : refused.file(), -1)
       .With("pid", static_cast<int64_t>(std::strtoll(pid.c_str(), nullptr, 10)))
       .With("host", host);
 }
 
 struct Contents {
-  bool any = false;        // something besides LOCK
+  bool any = false;  // something besides LOCK
   bool foreign = false;
   bool identity = false;
   bool current = false;
@@ -96,8 +95,7 @@ Result<bool> SegmentHoldsBytes(io::FileSystem* fs, const std::string& path) {
   if (!file.ok()) return file.status();
   std::string bytes(64 * 1024, '\0');
   size_t got = 0;
-  RETURN_IF_ERROR(
-      file.value()->ReadAt(log::kSegmentHeaderBytes, bytes.data(), bytes.size(), &got));
+  RETURN_IF_ERROR(file.value()->ReadAt(log::kSegmentHeaderBytes, bytes.data(), bytes.size(), &got));
   for (size_t at = 0; at + 8 <= got; at += 8) {
     if (LoadU32(bytes.data() + at) == log::kMarkMagic) {
       at += log::kMarkBytes - 8;
@@ -252,8 +250,7 @@ Status CreateEmptyGeneration(const Options& options, const std::string& path,
   RETURN_IF_ERROR(fs->CreateDirectory(directory));
   RETURN_IF_ERROR(fs->CreateDirectory(io::JoinPath(directory, io::kLogDirectory)));
   RETURN_IF_ERROR(fs->CreateDirectory(io::JoinPath(directory, io::kRunsDirectory)));
-  RETURN_IF_ERROR(
-      log::Log::Create(MakeLogOptions(options, directory, identity), Position{}, 0));
+  RETURN_IF_ERROR(log::Log::Create(MakeLogOptions(options, directory, identity), Position{}, 0));
   Manifest manifest;
   manifest.generation = generation;
   manifest.number = 1;

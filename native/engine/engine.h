@@ -34,14 +34,14 @@ enum class Role : uint8_t { kPrimary = 1, kReplica = 2 };
 
 // Store-wide options; a later open of the same path must name the same values (kOptionsConflict).
 struct Options {
-  io::FileSystem* fs = nullptr;     // null: the real one
+  io::FileSystem* fs = nullptr;  // null: the real one
   io::Clock* clock = nullptr;
   io::Random* random = nullptr;
   log::Durability durability = log::Durability::kSync;
   uint32_t flush_interval_ms = 50;
   uint32_t sync_interval_ms = 1000;
   uint64_t pending_bytes = 64 << 20;
-  uint32_t shards = 4;              // at creation only
+  uint32_t shards = 4;  // at creation only
   uint64_t segment_bytes = 64 << 20;
   uint64_t log_retain_bytes = 256 << 20;
   uint64_t view_max_age_ms = 600000;
@@ -52,7 +52,7 @@ struct Options {
   bool create_if_missing = true;
   bool error_if_exists = false;
   bool read_only = false;
-  bool as_replica = false;          // `--follow`: creates or turns the directory into a replica's
+  bool as_replica = false;  // `--follow`: creates or turns the directory into a replica's
   bool new_node_id = false;
   // Which store-wide options a caller named (kNamed...): a later open is compared by these only.
   uint32_t named = UINT32_MAX;
@@ -92,20 +92,21 @@ class EngineClient {
 struct WriteRequest {
   Slice body;
   uint32_t operations = 0;
-  Slice checks;  // per check: key length u16, flags u8 (1: must be absent), zero u8, term u32, run u32,
-                 // seq u64, key. Evaluated against the state before the batch.
+  Slice checks;  // per check: key length u16, flags u8 (1: must be absent), zero u8, term u32, run
+                 // u32, seq u64, key. Evaluated against the state before the batch.
   std::optional<log::Durability> durability;  // empty: the store's
 };
 inline constexpr uint8_t kOpIncrement = 4;
 
 struct Commit {
-  Position position;            // behind the record
+  Position position;  // behind the record
   uint64_t first_seq = 0;
-  std::vector<int64_t> results; // new values of the increments
+  std::vector<int64_t> results;  // new values of the increments
 };
 
 // Submit's answer. kSequenced: visible now, durable when progress says so. kQueued: waits without a
-// sequence (pendingBytes); its outcome comes as a Completion with this ticket. kFailed: nothing done.
+// sequence (pendingBytes); its outcome comes as a Completion with this ticket. kFailed: nothing
+// done.
 struct Submitted {
   enum class State : uint8_t { kSequenced, kQueued, kFailed } state = State::kFailed;
   Commit commit;
@@ -118,8 +119,9 @@ struct Completion {
   Commit commit;
 };
 
-// Everything a waiter needs, read in one step. `acknowledging` false: poisoned or fenced or closing:
-// whatever is not yet acknowledged must be rejected with `stop_status` (in doubt, with its position).
+// Everything a waiter needs, read in one step. `acknowledging` false: poisoned or fenced or
+// closing: whatever is not yet acknowledged must be rejected with `stop_status` (in doubt, with its
+// position).
 struct Progress {
   Position visible;
   Position written;
@@ -127,12 +129,12 @@ struct Progress {
   bool acknowledging = true;
   Status stop_status;
   bool no_space = false;
-  uint64_t generation = 0;      // rises with each generation switch
+  uint64_t generation = 0;  // rises with each generation switch
 };
 
 struct RecoveryReport {
-  std::string outcome;          // "skipped", "restored", "refused" (resync is decided above)
-  std::string reason;           // "new", "no_snapshot", "equal", "ahead", ...
+  std::string outcome;  // "skipped", "restored", "refused" (resync is decided above)
+  std::string reason;   // "new", "no_snapshot", "equal", "ahead", ...
   int64_t gap = 0;
   uint64_t ms = 0;
   std::optional<log::TailCut> cut;
@@ -182,7 +184,7 @@ class GenerationBuilder {
   virtual Status FeedFlow(uint32_t flow, Slice bytes) = 0;
   // Flow is whole; `summary` is the sender's word. Verifies and fsyncs the file.
   virtual Status FinishFlow(uint32_t flow, const snapshot::FlowSummary& summary) = 0;
-  virtual std::vector<uint32_t> finished() const = 0;   // identities
+  virtual std::vector<uint32_t> finished() const = 0;  // identities
   // Log records behind the snapshot position, checked (CRC, chain, contiguity) and appended to the
   // new generation's log at the same offsets.
   virtual Status AppendLog(Slice records, Position* received) = 0;
@@ -199,8 +201,8 @@ class Engine {
   // Opens or joins the engine of `path` in this process. Waits. kLocked with details pid, host;
   // kNotAStore, kCorrupt, kFormatUnsupported, kStoreAheadOfLog, kExists, kOptionsConflict ...
   static Result<std::shared_ptr<Engine>> Open(const std::string& path, const Options& options);
-  // Every Open is balanced by one Release; with the last one the engine syncs, writes the clean mark,
-  // joins its threads and closes. Waits. Returns the close status for the last one.
+  // Every Open is balanced by one Release; with the last one the engine syncs, writes the clean
+  // mark, joins its threads and closes. Waits. Returns the close status for the last one.
   virtual Status Release() = 0;
 
   virtual const Options& options() const = 0;
@@ -209,7 +211,7 @@ class Engine {
   virtual bool fenced() const = 0;
   virtual Epoch own_epoch() const = 0;
   virtual uint32_t highest_term() const = 0;
-  virtual bool complete() const = 0;        // false: replica whose first full sync is unfinished
+  virtual bool complete() const = 0;  // false: replica whose first full sync is unfinished
   virtual RecoveryReport recovery() const = 0;
   virtual Progress progress() const = 0;
   virtual Position shipping_end() const = 0;
@@ -220,13 +222,14 @@ class Engine {
 
   // --- clients ---
   virtual void AddClient(EngineClient* client) = 0;
-  virtual void RemoveClient(EngineClient* client) = 0;   // no Wake after this returns
+  virtual void RemoveClient(EngineClient* client) = 0;  // no Wake after this returns
   virtual std::vector<Completion> TakeCompletions(EngineClient* client) = 0;
 
   // --- writing ---
-  // Never waits, but for the first write of an open with `may_queue` false, which waits until the epoch
-  // has begun. With `may_queue` false a full buffer is kQueueFull (putSync). Copies before return.
-  // kConflict has the details key, expected, actual: "1.1:42", or an empty text for null (absent).
+  // Never waits, but for the first write of an open with `may_queue` false, which waits until the
+  // epoch has begun. With `may_queue` false a full buffer is kQueueFull (putSync). Copies before
+  // return. kConflict has the details key, expected, actual: "1.1:42", or an empty text for null
+  // (absent).
   virtual Submitted Submit(EngineClient* client, const WriteRequest& request, bool may_queue) = 0;
   // Waits until `position` is durable / written as `level` says, or acknowledging stops.
   virtual Status WaitFor(const Position& position, log::Durability level, uint64_t timeout_ms) = 0;
@@ -235,23 +238,24 @@ class Engine {
   virtual Status SyncTo(uint64_t offset, uint64_t timeout_ms) = 0;  // waits
 
   // --- reading ---
-  virtual std::unique_ptr<ReadScope> Read() = 0;                    // newest visible position
+  virtual std::unique_ptr<ReadScope> Read() = 0;                         // newest visible position
   virtual Result<std::unique_ptr<ReadScope>> ReadView(ViewId view) = 0;  // kViewExpired
   virtual ViewInfo OpenView() = 0;
   virtual void ReleaseView(ViewId view) = 0;
-  // A view at the record end `seq`, which may be still to come: it opens in the step that makes that
-  // record visible. kPositionUnavailable if it has gone by, kTooMany.
+  // A view at the record end `seq`, which may be still to come: it opens in the step that makes
+  // that record visible. kPositionUnavailable if it has gone by, kTooMany.
   virtual Result<ViewId> OpenViewAt(uint64_t seq) = 0;
   // Empty while it is still to come; kNotARecordEnd if a batch went across it.
   virtual Result<std::optional<Position>> ViewPosition(ViewId view) = 0;
-  virtual Epoch EpochOf(uint64_t seq) const = 0;                    // of a live entry's last write
+  virtual Epoch EpochOf(uint64_t seq) const = 0;  // of a live entry's last write
 
   // --- snapshots ---
-  virtual Result<PinInfo> Pin(const std::string& name) = 0;         // O(1), kPoisoned
-  virtual Status CheckPin(uint64_t pin) const = 0;                  // kEvicted: hold_expired
+  virtual Result<PinInfo> Pin(const std::string& name) = 0;  // O(1), kPoisoned
+  virtual Status CheckPin(uint64_t pin) const = 0;           // kEvicted: hold_expired
   virtual void ReleasePin(uint64_t pin) = 0;
   // The entries of shard `flow` at the pin; takes guards chunk by chunk.
-  virtual Result<std::unique_ptr<snapshot::EntrySource>> PinnedShard(uint64_t pin, uint32_t flow) = 0;
+  virtual Result<std::unique_ptr<snapshot::EntrySource>> PinnedShard(uint64_t pin,
+                                                                     uint32_t flow) = 0;
 
   // --- history and log, for replication and feeds ---
   virtual Result<log::LogChunk> ReadLog(uint64_t from, uint64_t max_bytes) = 0;  // <= shipping end
@@ -264,24 +268,24 @@ class Engine {
   virtual void SetSink(CommitSink* sink) = 0;  // null: none; takes effect at a record end, at once
 
   // --- terms ---
-  // Persists a term seen anywhere before it is acted on; a primary whose own term is lower is fenced
-  // from then on, also after restarts. Waits (fdatasync of STATE).
+  // Persists a term seen anywhere before it is acted on; a primary whose own term is lower is
+  // fenced from then on, also after restarts. Waits (fdatasync of STATE).
   virtual Status SeeTerm(uint32_t term) = 0;
   // Begins a new term: term 0 means highest seen + 1. Waits until its EPOCH record is durable.
   // kAlreadyPrimary if primary, not fenced and term 0; kUsage if the term is not above the highest.
   virtual Result<Position> Promote(uint32_t term) = 0;
-  virtual Status Demote() = 0;                 // role replica; waits for commits in flight
+  virtual Status Demote() = 0;  // role replica; waits for commits in flight
 
   // --- a replica's stream ---
   // Adopts the cluster id of the primary. Requires: no record here.
   virtual Status AdoptCluster(const ClusterId& cluster) = 0;
   // Checks (CRC, offset, chain, contiguity, clock) and appends whole records; those at or below the
   // appended seq are dropped and counted; a gap is kProtocol. `ticket` names them for applying.
-  // Refusals name a `reason`: gap, clock_ahead, epoch, body, short, header_crc, chain ... When the log
-  // has no room within 5 ms, what fitted is taken (`bytes` tells how much of `records`, dropped ones
-  // included, was consumed: give the rest again), or kQueueFull if nothing did.
+  // Refusals name a `reason`: gap, clock_ahead, epoch, body, short, header_crc, chain ... When the
+  // log has no room within 5 ms, what fitted is taken (`bytes` tells how much of `records`, dropped
+  // ones included, was consumed: give the rest again), or kQueueFull if nothing did.
   struct Received {
-    uint64_t ticket = 0;       // 0: nothing new
+    uint64_t ticket = 0;  // 0: nothing new
     Position after;
     uint64_t records = 0;
     uint64_t operations = 0;
@@ -301,7 +305,7 @@ class ReadScope {
   virtual ~ReadScope() = default;
   virtual const table::Store& store() const = 0;
   virtual table::ReadPoint at() const = 0;
-  virtual Position position() const = 0;       // for a view: the view's; else the visible one
+  virtual Position position() const = 0;  // for a view: the view's; else the visible one
 };
 
 }  // namespace gapless::engine

@@ -14,8 +14,8 @@ constexpr uint64_t kHousekeepingUs = 250000;
 
 }  // namespace
 
-EngineImpl::EngineImpl(std::string path, const Options& options,
-                       std::unique_ptr<io::FileLock> lock, StoreFiles files, Recovered recovered)
+EngineImpl::EngineImpl(std::string path, const Options& options, std::unique_ptr<io::FileLock> lock,
+                       StoreFiles files, Recovered recovered)
     : path_(std::move(path)),
       options_(options),
       lock_(std::move(lock)),
@@ -274,8 +274,8 @@ void EngineImpl::OnLogRoom() {
 void EngineImpl::OnLogNoSpace(const Status& why) {
   {
     const MutexLock lock(&commit_mutex_);
-    FailQueueLocked(Status::Error(Code::kNoSpace, "no space for the next segment: " +
-                                                      why.message()));
+    FailQueueLocked(
+        Status::Error(Code::kNoSpace, "no space for the next segment: " + why.message()));
     progress_cond_.NotifyAll();
   }
   WakeClients();
@@ -294,8 +294,10 @@ void EngineImpl::OnLogPoisoned(const Generation* from, const Status& why) {
     const MutexLock lock(&commit_mutex_);
     if (from != live_.get()) return;
     poisoned_ = true;
-    StopLocked(Status::Error(Code::kPoisoned, "the log failed and takes nothing more until the "
-                                              "store is opened again: " + why.message())
+    StopLocked(Status::Error(Code::kPoisoned,
+                             "the log failed and takes nothing more until the "
+                             "store is opened again: " +
+                                 why.message())
                    .WithFile(why.file(), why.offset()));
   }
   WakeClients();

@@ -77,9 +77,9 @@ class Generation final : public log::LogListener {
   Manifest manifest;
 
   // --- guarded by the engine's commit mutex once live ---
-  History history;           // at the visible position
-  Position head;             // appended; on a primary equal to the visible one
-  uint64_t head_clock = 0;   // timestamp of the record before `head`
+  History history;          // at the visible position
+  Position head;            // appended; on a primary equal to the visible one
+  uint64_t head_clock = 0;  // timestamp of the record before `head`
 
  private:
   void OnProgress(const log::LogProgress& progress) override;

@@ -87,8 +87,7 @@ void DescribeSkip(io::FileSystem* fs, const std::string& path, const Position& e
   uint64_t newest = 0;
   for (const std::string& name : names.value()) {
     if (!io::IsSnapshotName(name)) continue;
-    const Result<snapshot::Token> token =
-        snapshot::ReadToken(fs, io::JoinPath(directory, name));
+    const Result<snapshot::Token> token = snapshot::ReadToken(fs, io::JoinPath(directory, name));
     if (!token.ok() || token.value().meta.position.seq > end.seq) continue;
     newest = std::max(newest, token.value().meta.position.seq);
     found = true;
@@ -152,8 +151,8 @@ Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, b
     if (!read_only) RETURN_IF_ERROR(PublishIdentity(fs, path, files.identity));
   }
   if (files.manifest.cluster != files.identity.cluster) {
-    return WithNextCommand(
-        Status::Corrupt("the manifest is of another cluster", manifest_path, 32), path);
+    return WithNextCommand(Status::Corrupt("the manifest is of another cluster", manifest_path, 32),
+                           path);
   }
   return files;
 }
@@ -261,8 +260,8 @@ Result<Recovered> RecoverGeneration(const Options& options, const std::string& p
                                     const StoreFiles& files) {
   const uint64_t began_us = options.clock->MonotonicUs();
   Recovered recovered;
-  auto generation = std::make_shared<Generation>(files.generation, files.generation_path,
-                                                 files.identity.shards);
+  auto generation =
+      std::make_shared<Generation>(files.generation, files.generation_path, files.identity.shards);
   generation->manifest = files.manifest;
   const Status loaded =
       LoadBase(options.fs, files.generation_path, files.manifest, &generation->store);

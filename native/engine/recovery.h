@@ -1,8 +1,8 @@
 // From a directory on disk to a generation in memory: manifest, base flows, log scan with replay.
 //
 // Order: identity -> state -> CURRENT -> manifest -> base -> scan -> decide -> cut -> log. Nothing
-// is changed on disk before the verdict, and nothing at all if the options say read-only. The caller
-// holds the directory's lock; all wait.
+// is changed on disk before the verdict, and nothing at all if the options say read-only. The
+// caller holds the directory's lock; all wait.
 #pragma once
 
 #include <memory>
@@ -35,7 +35,8 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
 table::Mutation ToMutation(const log::Operation& operation, uint64_t seq);
 
 // The flow files of the manifest's base; *header is what the file says of its compression.
-std::string BaseFlowPath(const std::string& generation_path, const Manifest& manifest, size_t index);
+std::string BaseFlowPath(const std::string& generation_path, const Manifest& manifest,
+                         size_t index);
 Status VerifyBaseFlow(io::FileSystem* fs, const std::string& generation_path,
                       const Manifest& manifest, size_t index, snapshot::FlowHeader* header);
 // Verifies and loads the flows of the manifest's base, several at a time.

@@ -35,9 +35,9 @@ Registry& TheRegistry() {
 }
 
 Status Conflict(const char* option) {
-  return Status::Error(Code::kOptionsConflict,
-                       std::string("the store is open in this process with another value of ") +
-                           option)
+  return Status::Error(
+             Code::kOptionsConflict,
+             std::string("the store is open in this process with another value of ") + option)
       .With("option", option);
 }
 
@@ -123,8 +123,7 @@ Status ApplyOpenFlags(const std::string& path, const Options& options, StoreFile
 
 Result<std::shared_ptr<EngineImpl>> OpenFirst(const std::string& path, const Options& options) {
   const auto mode = options.read_only ? io::LockMode::kShared : io::LockMode::kExclusive;
-  Result<std::unique_ptr<io::FileLock>> lock =
-      LockDirectory(options.fs, options.clock, path, mode);
+  Result<std::unique_ptr<io::FileLock>> lock = LockDirectory(options.fs, options.clock, path, mode);
   if (!lock.ok()) return lock.status();
   RETURN_IF_ERROR(CreateIfNeeded(path, options));
   Result<StoreFiles> files = ReadStoreFiles(options.fs, path, options.read_only);
@@ -141,9 +140,9 @@ Result<std::shared_ptr<EngineImpl>> OpenFirst(const std::string& path, const Opt
     (void)recovered.value().generation->log->Close([](const Position&) { return Status::Ok(); });
     return flags;
   }
-  auto engine = std::make_shared<EngineImpl>(path, options, std::move(lock.value()),
-                                             std::move(files.value()),
-                                             std::move(recovered.value()));
+  auto engine =
+      std::make_shared<EngineImpl>(path, options, std::move(lock.value()), std::move(files.value()),
+                                   std::move(recovered.value()));
   const Status started = engine->Start();
   if (!started.ok()) {
     (void)engine->Close();

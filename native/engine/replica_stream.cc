@@ -1,4 +1,5 @@
-// A replica's stream: check once, append at the same offsets, apply by shard, publish at record ends.
+// A replica's stream: check once, append at the same offsets, apply by shard, publish at record
+// ends.
 //
 // AppendReplicated and PublishTicket are called by one thread at a time; ApplyTicketShard by one
 // thread a shard, tickets in order. What is received may run ahead of what is visible.

@@ -119,8 +119,8 @@ Result<NodeState> DecodeState(Slice bytes, const std::string& file, uint32_t* wr
     if (slots[i].status().Is(Code::kFormatUnsupported)) return slots[i].status();
   }
   if (!slots[0].ok() && !slots[1].ok()) return slots[0].status();
-  const bool second = slots[1].ok() &&
-                      (!slots[0].ok() || slots[1].value().counter > slots[0].value().counter);
+  const bool second =
+      slots[1].ok() && (!slots[0].ok() || slots[1].value().counter > slots[0].value().counter);
   *write_first = second || slots[1].ok() ? 0 : 1;
   if (!second && slots[1].ok() && slots[1].value().counter < slots[0].value().counter) {
     *write_first = 1;
@@ -128,14 +128,13 @@ Result<NodeState> DecodeState(Slice bytes, const std::string& file, uint32_t* wr
   return slots[second ? 1 : 0];
 }
 
-Status StateFile::Create(io::FileSystem* fs, const std::string& directory,
-                         const NodeState& state) {
+Status StateFile::Create(io::FileSystem* fs, const std::string& directory, const NodeState& state) {
   const std::string slot = EncodeStateSlot(state);
   return io::PublishFile(fs, directory, io::kStateFile, slot + slot);
 }
 
-Result<std::unique_ptr<StateFile>> StateFile::Open(io::FileSystem* fs,
-                                                   const std::string& directory, bool read_only) {
+Result<std::unique_ptr<StateFile>> StateFile::Open(io::FileSystem* fs, const std::string& directory,
+                                                   bool read_only) {
   const std::string path = io::JoinPath(directory, io::kStateFile);
   const Result<bool> there = fs->Exists(path);
   if (!there.ok()) return there.status();

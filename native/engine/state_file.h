@@ -4,7 +4,8 @@
 // its own fdatasync, and begins with the slot that does not hold the newest whole state: whatever a
 // crash tears, one whole slot stays. Layout: docs/FORMAT.md "STATE".
 //
-// Update waits for the disk and is called under the engine's terms mutex, from one thread at a time.
+// Update waits for the disk and is called under the engine's terms mutex, from one thread at a
+// time.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,7 @@ enum class Intent : uint32_t { kNone = 0, kRewind = 1, kSwitch = 2 };
 struct NodeState {
   Role role = Role::kPrimary;
   uint64_t counter = 0;
-  Epoch own_epoch;              // 0.0: none begun yet
+  Epoch own_epoch;  // 0.0: none begun yet
   uint32_t highest_term = 0;
   bool incomplete = false;
   uint64_t durable_mark = 0;
@@ -39,7 +40,7 @@ struct NodeState {
   Intent intent = Intent::kNone;
   Position intent_common;
   Position intent_checkpoint;
-  uint64_t generation = 0;      // that durable_mark speaks of
+  uint64_t generation = 0;  // that durable_mark speaks of
   std::vector<log::PaddedRange> padded;
   bool operator==(const NodeState&) const = default;
 };

@@ -2,8 +2,8 @@
 // housekeeper or by worker threads, never by a commit.
 //
 // An epoch begins in this order: (1) STATE names it durably, (2) its EPOCH record is appended and
-// durable, (3) only then anything behind it is sequenced. A crash behind 1 skips a number, one behind
-// 2 leaves an epoch without batches.
+// durable, (3) only then anything behind it is sequenced. A crash behind 1 skips a number, one
+// behind 2 leaves an epoch without batches.
 #include <algorithm>
 
 #include "base/coding.h"
@@ -43,8 +43,9 @@ Status EngineImpl::UpdateState(const std::function<void(NodeState*)>& change) {
 void EngineImpl::FenceLocked() {
   fenced_ = true;
   epoch_phase_ = EpochPhase::kNone;
-  StopLocked(Status::Error(Code::kFenced, "a higher term was seen: this primary is fenced until "
-                                          "it is promoted or demoted")
+  StopLocked(Status::Error(Code::kFenced,
+                           "a higher term was seen: this primary is fenced until "
+                           "it is promoted or demoted")
                  .With("ownTerm", static_cast<int64_t>(own_term_))
                  .With("highestTerm", static_cast<int64_t>(highest_term_)));
 }
@@ -263,8 +264,8 @@ Status EngineImpl::Demote() {
              !live_->log->progress().no_space) {
         progress_cond_.WaitFor(&commit_mutex_, kPollUs);
       }
-      FailQueueLocked(Status::Error(Code::kReadOnly, "this node became a replica")
-                          .With("primary", "unknown"));
+      FailQueueLocked(
+          Status::Error(Code::kReadOnly, "this node became a replica").With("primary", "unknown"));
       live = live_;
       end = live->head.offset;
     }

@@ -151,7 +151,7 @@ class Overlay {
  public:
   struct Effect {
     bool live = false;
-    Slice value;         // lives in the request, or in numbers_
+    Slice value;  // lives in the request, or in numbers_
     uint64_t expires_at_ms = 0;
   };
 
@@ -266,16 +266,14 @@ Status PrepareBatch(const WriteRequest& request, log::Durability store_default, 
   return Status::Ok();
 }
 
-Status PrepareControl(log::RecordKind kind, Slice body, log::Durability store_default,
-                      Work* work) {
+Status PrepareControl(log::RecordKind kind, Slice body, log::Durability store_default, Work* work) {
   constexpr size_t kDigestBodyBytes = 16;
   log::CursorBody cursor;
   log::ConfigBody config;
-  const bool known =
-      (kind == log::RecordKind::kNoop && body.empty()) ||
-      (kind == log::RecordKind::kCursor && log::DecodeCursorBody(body, &cursor)) ||
-      (kind == log::RecordKind::kDigest && body.size() == kDigestBodyBytes) ||
-      (kind == log::RecordKind::kConfig && log::DecodeConfigBody(body, &config));
+  const bool known = (kind == log::RecordKind::kNoop && body.empty()) ||
+                     (kind == log::RecordKind::kCursor && log::DecodeCursorBody(body, &cursor)) ||
+                     (kind == log::RecordKind::kDigest && body.size() == kDigestBodyBytes) ||
+                     (kind == log::RecordKind::kConfig && log::DecodeConfigBody(body, &config));
   if (!known) return Malformed("not the body of a control record");
   work->kind = kind;
   work->body = body;
@@ -292,9 +290,8 @@ Status EvaluateChecks(Slice checks, const StateBefore& before) {
     table::Entry entry;
     const bool live = before.store->Get(check.key, before.at, &entry);
     const Epoch epoch = live ? before.epoch_of(entry.seq) : Epoch{};
-    const bool holds = check.absent
-                           ? !live
-                           : live && entry.seq == check.seq && epoch == check.epoch;
+    const bool holds =
+        check.absent ? !live : live && entry.seq == check.seq && epoch == check.epoch;
     if (holds) continue;
     return Status::Error(Code::kConflict, "a check of the batch does not hold")
         .With("key", check.key.ToString())

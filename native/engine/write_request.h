@@ -19,9 +19,9 @@ struct Work {
   log::RecordKind kind = log::RecordKind::kBatch;
   Slice body;
   Slice checks;
-  uint32_t body_crc = 0;        // of a body without increments
+  uint32_t body_crc = 0;  // of a body without increments
   uint32_t operations = 0;
-  bool increments = false;      // the body holds op 4: it is encoded again inside
+  bool increments = false;  // the body holds op 4: it is encoded again inside
   log::Durability want = log::Durability::kSync;
 };
 

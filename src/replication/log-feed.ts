@@ -1,7 +1,7 @@
 /**
  * The log behind one position, for one reader: out of the ring while the ring has it, out of the segments otherwise,
- * and back to the ring once caught up. Gives whole records only, never beyond the shipping end, each chunk in memory of its
- * own. One thread; one call at a time.
+ * and back to the ring once caught up. Gives whole records only, never beyond the shipping end, each chunk in memory
+ * of its own. One thread; one call at a time.
  *
  * What the ring gives is a candidate: `checkRecords` verifies CRCs, sequence and chain before a byte is used.
  */

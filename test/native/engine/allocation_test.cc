@@ -5,7 +5,8 @@
 
 #include "engine_fixture.h"
 
-// Under a sanitizer gcc sees our delete inlined and the library's new, and takes them for a mismatch.
+// Under a sanitizer gcc sees our delete inlined and the library's new, and takes them for a
+// mismatch.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
 namespace {

@@ -24,7 +24,9 @@ TEST("the first record of a new store is epoch 1.0 and the first put has sequenc
   CHECK_OK(bench.Close());
 }
 
-TEST("what was committed is there after a reopen, with its sequence, and each open that writes begins a run") {
+TEST(
+    "what was committed is there after a reopen, with its sequence, and each open that writes "
+    "begins a run") {
   Bench bench;
   REQUIRE_OK(bench.Open());
   REQUIRE_OK(bench.Sync1(Ops().Put("a", "1").Put("b", "2")));
@@ -237,8 +239,8 @@ TEST("control records own a sequence, count as no operation and come back after 
   CHECK_EQ(submitted.commit.first_seq, 3u);
   log::CursorBody ahead{put.value().position, "indexer"};
   ahead.position.offset += 100000;
-  CHECK(bench.engine->SubmitControl(&bench.client, log::RecordKind::kCursor,
-                                    log::EncodeCursorBody(ahead))
+  CHECK(bench.engine
+            ->SubmitControl(&bench.client, log::RecordKind::kCursor, log::EncodeCursorBody(ahead))
             .status.Is(Code::kCursorAheadOfLog));
   CHECK(bench.engine->SubmitControl(&bench.client, log::RecordKind::kEpoch, "")
             .status.Is(Code::kUsage));
@@ -253,8 +255,8 @@ TEST("control records own a sequence, count as no operation and come back after 
 class RecordingSink final : public CommitSink {
  public:
   void OnAppend(uint64_t offset, Slice header, Slice body, const Position& after) override {
-    contiguous = contiguous && offset == next && AlignUp8(header.size() + body.size()) ==
-                                                     after.offset - offset;
+    contiguous = contiguous && offset == next &&
+                 AlignUp8(header.size() + body.size()) == after.offset - offset;
     next = after.offset;
     ++appends;
   }
@@ -308,16 +310,14 @@ TEST("threads that commit at once get consecutive positions, each its own in cal
     REQUIRE_OK(threads.back()->Start("committer", [&, t] {
       std::vector<uint64_t> tickets;
       for (size_t i = 0; i < kCommits; ++i) {
-        const Ops ops =
-            Ops().Put("t" + std::to_string(t), std::to_string(i)).Increment("sum", 1);
+        const Ops ops = Ops().Put("t" + std::to_string(t), std::to_string(i)).Increment("sum", 1);
         const Submitted submitted = bench.engine->Submit(clients[t].get(), ops.Request(), true);
         if (submitted.state == Submitted::State::kQueued) {
           tickets.push_back(submitted.ticket);
         } else if (submitted.state == Submitted::State::kSequenced) {
           // Whatever was queued before it must have had its turn.
           for (const uint64_t ticket : tickets) {
-            positions[t].push_back(
-                clients[t]->Await(bench.engine.get(), ticket).commit.position);
+            positions[t].push_back(clients[t]->Await(bench.engine.get(), ticket).commit.position);
           }
           tickets.clear();
           positions[t].push_back(submitted.commit.position);
@@ -333,9 +333,8 @@ TEST("threads that commit at once get consecutive positions, each its own in cal
   std::vector<Position> all;
   for (const auto& own : positions) {
     CHECK_EQ(own.size(), kCommits);
-    CHECK(std::is_sorted(own.begin(), own.end(), [](const Position& a, const Position& b) {
-      return a.offset < b.offset;
-    }));
+    CHECK(std::is_sorted(own.begin(), own.end(),
+                         [](const Position& a, const Position& b) { return a.offset < b.offset; }));
     all.insert(all.end(), own.begin(), own.end());
   }
   std::sort(all.begin(), all.end(),

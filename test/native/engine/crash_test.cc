@@ -1,6 +1,6 @@
 // Crash at every I/O operation of a scripted life, with everything unsynced lost, kept, or any mix
-// of it; and again during the recovery. Oracles: acknowledged-never-lost (P1), prefix (P2: the digest
-// at the position that came back is the digest that the history had there), never refused.
+// of it; and again during the recovery. Oracles: acknowledged-never-lost (P1), prefix (P2: the
+// digest at the position that came back is the digest that the history had there), never refused.
 //
 // GAPLESS_CRASH_SCALE=full runs at least 20000 states, otherwise about 3000.
 #include <cstdio>
@@ -179,9 +179,9 @@ bool Judge(Script* script, io::FaultFileSystem* disk, const std::string& what, T
     good = false;
   }
   if (end.offset < script->oracle.acknowledged.offset) {
-    check::Fail(__FILE__, __LINE__, what + ": acknowledged " +
-                                        ToText(script->oracle.acknowledged) + " is lost, end is " +
-                                        ToText(end));
+    check::Fail(__FILE__, __LINE__,
+                what + ": acknowledged " + ToText(script->oracle.acknowledged) +
+                    " is lost, end is " + ToText(end));
     good = false;
   }
   if (good && go_on) {

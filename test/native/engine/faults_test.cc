@@ -1,4 +1,5 @@
-// When the disk says no, or is slow: poison, no space, the queue, the order in which an epoch begins.
+// When the disk says no, or is slow: poison, no space, the queue, the order in which an epoch
+// begins.
 #include "engine_fixture.h"
 
 namespace gapless::engine::test {

@@ -97,17 +97,16 @@ TEST("the directory of a store holds the documented names only") {
   Bench bench;
   REQUIRE_OK(bench.Open());
   const std::vector<std::string> all = bench.fs.ListAll();
-  const std::vector<std::string> wanted = {
-      "/db/",
-      "/db/CURRENT",
-      "/db/IDENTITY",
-      "/db/LOCK",
-      "/db/STATE",
-      "/db/gen-000001/",
-      "/db/gen-000001/MANIFEST-000001",
-      "/db/gen-000001/log/",
-      "/db/gen-000001/log/00000000000000000000.log",
-      "/db/gen-000001/runs/"};
+  const std::vector<std::string> wanted = {"/db/",
+                                           "/db/CURRENT",
+                                           "/db/IDENTITY",
+                                           "/db/LOCK",
+                                           "/db/STATE",
+                                           "/db/gen-000001/",
+                                           "/db/gen-000001/MANIFEST-000001",
+                                           "/db/gen-000001/log/",
+                                           "/db/gen-000001/log/00000000000000000000.log",
+                                           "/db/gen-000001/runs/"};
   size_t found = 0;
   for (const std::string& name : wanted) {
     for (const std::string& is : all) found += is == name ? 1 : 0;

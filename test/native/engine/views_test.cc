@@ -72,7 +72,9 @@ DigestSum DigestOfPin(Engine* engine, const PinInfo& pin) {
   return sum;
 }
 
-TEST("a pin gives the state, the meta state and a hold of one position, whatever is written behind") {
+TEST(
+    "a pin gives the state, the meta state and a hold of one position, whatever is written "
+    "behind") {
   Bench bench;
   bench.options.log_retain_bytes = 0;
   REQUIRE_OK(bench.Open());
@@ -151,11 +153,9 @@ TEST("the log is read up to the shipping end, whole records, and positions are f
   CHECK(chunk.value().after == end);
   CHECK_EQ(chunk.value().bytes.size(), end.offset);
   CHECK(bench.engine->ReadLog(end.offset + 8, 100).status().Is(Code::kPositionUnavailable));
-  CHECK(bench.engine->PositionAt(first.value().position.offset).value() ==
-        first.value().position);
+  CHECK(bench.engine->PositionAt(first.value().position.offset).value() == first.value().position);
   CHECK(bench.engine->PositionBeforeSeq(3).value() == first.value().position);
-  const Result<log::HoldId> hold =
-      bench.engine->AddHold(log::HoldKind::kReader, "reader", 0, 0);
+  const Result<log::HoldId> hold = bench.engine->AddHold(log::HoldKind::kReader, "reader", 0, 0);
   REQUIRE_OK(hold);
   CHECK_OK(bench.engine->MoveHold(hold.value(), end.offset));
   bench.engine->ReleaseHold(hold.value());
@@ -181,8 +181,8 @@ TEST("reads beside writers see whole batches only") {
     const std::unique_ptr<ReadScope> scope = bench.engine->Read();
     table::Entry x;
     table::Entry y;
-    const bool both = scope->store().Get("x", scope->at(), &x) &&
-                      scope->store().Get("y", scope->at(), &y);
+    const bool both =
+        scope->store().Get("x", scope->at(), &x) && scope->store().Get("y", scope->at(), &y);
     if (!both || x.value != y.value || y.seq > scope->position().seq) ++torn;
   }
   stop = true;
