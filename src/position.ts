@@ -201,6 +201,11 @@ export function decodePosition(view: DataView, at: number): Position {
   return new PositionValue(epoch, view.getBigUint64(at + 8, true), view.getBigUint64(at + 16, true), chain);
 }
 
+/** Two words of the addon, {seq, term | run << 32}, as a version: valid by origin, so nothing is checked. */
+export function decodeVersion(view: DataView): Version {
+  return new VersionValue(`${view.getUint32(8, true)}.${view.getUint32(12, true)}`, view.getBigUint64(0, true));
+}
+
 /** A chain as 16 hex digits. Requires: a u64. */
 export function formatChain(chain: bigint): string {
   return chain.toString(16).padStart(16, '0');

@@ -3,7 +3,7 @@
  * of the handle; what does not fit is asked for again with room enough, as it may have changed meanwhile.
  */
 import type { NativeStore } from './binding/contract.js';
-import { createVersion, type Version } from './position.js';
+import { decodeVersion, type Version } from './position.js';
 import { type Bytes, type KeyScratch, roomOfKey, sharedBuffer, type ValueSlab, writeKey } from './scratch.js';
 
 export interface Entry {
@@ -22,6 +22,7 @@ export class Reads {
   readonly #scratch: KeyScratch;
   readonly #slab: ValueSlab;
   readonly #versionWords = new BigUint64Array(2);
+  readonly #versionView = new DataView(this.#versionWords.buffer);
 
   constructor(store: NativeStore, view: number, scratch: KeyScratch, slab: ValueSlab) {
     this.#store = store;
@@ -46,8 +47,7 @@ export class Reads {
     if (size === missing) return undefined;
     const value = size >= 0 ? this.#slab.take(size) : this.#getLarge(keyBytes, -size - 2, words);
     if (value === undefined) return undefined;
-    const epoch = words[1] ?? 0n;
-    return { value, version: createVersion(`${epoch & 0xffff_ffffn}.${epoch >> 32n}`, words[0] ?? 0n) };
+    return { value, version: decodeVersion(this.#versionView) };
   }
 
   has(key: Bytes): boolean {
