@@ -1,14 +1,16 @@
 // `npm run fuzz`: builds the native parsers with ASan, UBSan and place coverage, and fuzzes each target of test/fuzz.
-//   node scripts/fuzz.mjs [target ...] [--seconds N] [--seed N] [--build]
+//   node scripts/fuzz.mjs [target ...] [--seconds N] [--seed N] [--build] [--plain]
 // A committed input below test/fuzz/corpus/<target>/ is replayed first: each is a bug that was once found. An input that
 // fails is kept in build-native/fuzz/. With clang++ on the machine its libFuzzer runs instead of our own mutator.
+// --plain: no sanitizers and no coverage, linked with the objects of the native tests: quick, for each test run.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { withLock } from './lock.mjs';
 import { filesBelow, nativeSources, root } from './sources.mjs';
 
-const out = 'build-native/fuzz';
+const isPlain = process.argv.includes('--plain');
+const out = isPlain ? 'build-native/fuzz-plain' : 'build-native/fuzz';
 const rooms = ['base', 'io', 'log', 'table', 'snapshot'];
 // Of the engine only codecs and the judge of commits: nothing here opens a store.
 const engineFiles = ['current', 'identity', 'manifest', 'state_file', 'write_request'];
@@ -16,7 +18,8 @@ const flags = [
   ...['-std=c++20', '-fno-exceptions', '-fno-rtti', '-pthread', '-g', '-O1', '-Inative', '-Itest/fuzz'],
   ...['-fsanitize=address,undefined', '-fno-sanitize=vptr', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'],
 ];
-const hasClang = process.env.GAPLESS_FUZZ_OWN === undefined && spawnSync('clang++', ['--version']).status === 0;
+const hasClang =
+  !isPlain && process.env.GAPLESS_FUZZ_OWN === undefined && spawnSync('clang++', ['--version']).status === 0;
 const compiler = hasClang ? 'clang++' : (process.env.CXX ?? 'g++');
 const coverage = hasClang ? '-fsanitize=fuzzer-no-link -DGAPLESS_LIBFUZZER' : '-fsanitize-coverage=trace-pc';
 
@@ -26,9 +29,33 @@ function parseOptions(argv) {
     if (argv[i] === '--seconds') options.seconds = Number(argv[++i]);
     else if (argv[i] === '--seed') options.seed = Number(argv[++i]);
     else if (argv[i] === '--build') options.buildOnly = true;
+    else if (argv[i] === '--plain') continue;
     else options.targets.push(argv[i]);
   }
   return options;
+}
+
+/** The flags and objects of the plain native tests, which are built first. */
+function plainMakefile() {
+  const native = spawnSync(process.execPath, ['scripts/native.mjs', 'build', 'engine'], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  if (native.status !== 0) return undefined;
+  const plain = 'build-native/plain';
+  const objects = readFileSync(join(root, plain, 'engine.list'), 'utf8').split('\n');
+  const words = readFileSync(join(root, plain, 'flags'), 'utf8');
+  const sources = filesBelow('test/fuzz', '.cc').map((path) => `${out}/${path.replace(/\.cc$/, '.o')}`);
+  return [
+    `COMPILE := ${words} -Itest/fuzz`,
+    '.DELETE_ON_ERROR:',
+    `${out}/fuzz: ${[...sources, ...objects.filter((path) => path.startsWith(`${plain}/native/`))].join(' ')}`,
+    '\t@$(COMPILE) $^ -o $@',
+    `${out}/%.o: %.cc ${out}/flags`,
+    '\t@mkdir -p $(@D) && $(COMPILE) -MMD -MP -c $< -o $@',
+    `-include ${sources.map((path) => path.replace(/\.o$/, '.d')).join(' ')}`,
+    '',
+  ].join('\n');
 }
 
 function makefile() {
@@ -58,7 +85,8 @@ function makefile() {
 function build() {
   mkdirSync(join(root, out), { recursive: true });
   return withLock(join(root, out, '.lock'), () => {
-    const text = makefile();
+    const text = isPlain ? plainMakefile() : makefile();
+    if (text === undefined) return false;
     const stamp = join(root, out, 'flags');
     const words = [compiler, coverage, ...flags].join(' ');
     let known = '';
@@ -79,7 +107,9 @@ function build() {
 }
 
 function targetsOf() {
-  const text = filesBelow('test/fuzz', '.cc').map((path) => readFileSync(join(root, path), 'utf8')).join('\n');
+  const text = filesBelow('test/fuzz', '.cc')
+    .map((path) => readFileSync(join(root, path), 'utf8'))
+    .join('\n');
   return [...text.matchAll(/Registration k\w+\(\{"(\w+)"/g)].map(([, name]) => name).sort();
 }
 
@@ -102,13 +132,18 @@ function runTarget(target, options) {
       ...process.env,
       GAPLESS_FUZZ_TARGET: target,
       GAPLESS_FUZZ_SEEDS: seeds,
-      ASAN_OPTIONS: 'detect_leaks=1:allocator_may_return_null=0:max_allocation_size_mb=512:handle_abort=0:handle_segv=0',
+      ASAN_OPTIONS:
+        'detect_leaks=1:allocator_may_return_null=0:max_allocation_size_mb=512:handle_abort=0:handle_segv=0',
       UBSAN_OPTIONS: 'print_stacktrace=1',
     },
   });
   const ok = result.status === 0;
   const last = `${result.stdout}${hasClang ? result.stderr : ''}`.trim().split('\n').at(-1) ?? '';
-  process.stdout.write(ok ? `${hasClang ? `${target}: ` : ''}${last} ok\n` : `${target}: FAILED, seed ${options.seed}, input in ${artifact}\n`);
+  process.stdout.write(
+    ok
+      ? `${hasClang ? `${target}: ` : ''}${last} ok\n`
+      : `${target}: FAILED, seed ${options.seed}, input in ${artifact}\n`,
+  );
   if (!ok) process.stderr.write(`${result.stderr}\n`);
   return ok;
 }

@@ -112,7 +112,7 @@ test('readers of the ring, terminated in mid-copy, harm nobody and never read a 
   const path = root.path('ring');
   const db = await open(path, options);
   const store = await loadAddon().openStore(path, {}, () => {});
-  const ring = allocateRing(64 * 1024);
+  const ring = allocateRing(256 * 1024);
   expect(store.offerRing(new Uint8Array(ring))).toBe(true);
   const { clusterId } = store.identity();
   let isDone = false;
@@ -122,7 +122,7 @@ test('readers of the ring, terminated in mid-copy, harm nobody and never read a 
   const writing = (async () => {
     while (!isDone) {
       // In one turn of three more than the ring holds: a reader that pauses is overtaken.
-      const length = random(3) === 0 ? 100 : 5;
+      const length = random(3) === 0 ? 200 : 5;
       const commits = Array.from({ length }, (_, i) => db.put(`k${(written + i) % 500}`, 'v'.repeat(random(6000))));
       await Promise.all(commits);
       written += commits.length;
