@@ -1,7 +1,7 @@
 // `npm run fuzz`: builds the native parsers with ASan, UBSan and place coverage, and fuzzes each target of test/fuzz.
 //   node scripts/fuzz.mjs [target ...] [--seconds N] [--seed N] [--build] [--plain]
-// A committed input below test/fuzz/corpus/<target>/ is replayed first: each is a bug that was once found. An input that
-// fails is kept in build-native/fuzz/. With clang++ on the machine its libFuzzer runs instead of our own mutator.
+// A committed input below test/fuzz/corpus/<target>/ is replayed first: each once found a bug. An input that fails
+// is kept in build-native/fuzz/. With clang++ on the machine its libFuzzer runs instead of our own mutator.
 // --plain: no sanitizers and no coverage, linked with the objects of the native tests: quick, for each test run.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

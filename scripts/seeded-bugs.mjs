@@ -1,8 +1,8 @@
-// `npm run test:seeded`: proves that the native suites catch bugs. Each `GAPLESS_BUG_<NAME>` in native/ switches one bug
-// on, in test builds only; for each of them the suites are built with it and one of them must fail.
+// `npm run test:seeded`: proves that the native suites catch bugs. Each `GAPLESS_BUG_<NAME>` in native/ switches one
+// bug on, in test builds only; for each of them the suites are built with it and one of them must fail.
 //   node scripts/seeded-bugs.mjs [NAME ...] [--list]
-// Only the files that name the bug are compiled again; everything else is linked from the plain build. Prints which test
-// caught which bug; exit code 1 if a bug was not caught.
+// Only the files that name the bug are compiled again; everything else is linked from the plain build. Prints which
+// test caught which bug; exit code 1 if a bug was not caught.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';

@@ -84,7 +84,7 @@ export function live(job: Job, listen: Listener, env: NodeJS.ProcessEnv = {}, ti
       child.kill('SIGKILL');
       reject(
         new Error(
-          `the process hangs: ${JSON.stringify(life, (_, value) => (typeof value === 'bigint' ? `${value}` : value)).slice(0, 400)}`,
+          `the process hangs behind ${life.intents} intents and ${life.acknowledged.length} acks: ${life.stderr}`,
         ),
       );
     }, timeoutMs);
@@ -128,7 +128,7 @@ export class Oracle {
   #marks = 0;
 
   /**
-   * Judges the store behind some lives, and writes a mark of its own into it: what is behind the mark is the next life's.
+   * Judges the store behind some lives, and writes a mark of its own: behind it begins the next life.
    * `mustHave`: acknowledgements that this death must not lose. Returns how many of their writes survived. Throws
    * what is wrong.
    */

@@ -19,7 +19,8 @@ export function operationsOf(seed, i) {
   const random = randomOf(seed, i);
   random(7);
   const key = () => `k${String(random(keys)).padStart(3, '0')}`;
-  const put = (part) => ({ op: 'put', key: key(), value: `${seed}.${i}.${part}.`.padEnd(20 + random(300) * random(8), 'v') });
+  const value = (part) => `${seed}.${i}.${part}.`.padEnd(20 + random(300) * random(8), 'v');
+  const put = (part) => ({ op: 'put', key: key(), value: value(part) });
   const kind = random(20);
   if (kind < 2) return [{ op: 'del', key: key() }];
   if (kind === 2) {

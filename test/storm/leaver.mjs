@@ -1,4 +1,4 @@
-// A process that leaves with many commits in flight, in one of many ways. Each acknowledgement goes out on fd 1 at once.
+// A process that leaves with many commits in flight, in one of many ways. Acknowledgements go out on fd 1 at once.
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { open } from '../../dist/index.js';

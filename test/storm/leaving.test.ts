@@ -1,6 +1,6 @@
 /**
  * Processes that leave in mid-commit, by process.exit, by an error that nobody catches, while closing, with and without
- * writing threads: an exit code and no signal, in time, and every acknowledgement is found. GAPLESS_LEAVES sets the runs.
+ * writing threads: an exit code and no signal, in time, and all acknowledged is found. GAPLESS_LEAVES sets the runs.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

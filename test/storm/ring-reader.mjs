@@ -1,5 +1,5 @@
-// A thread that follows the log as a replica's feeder does: from the ring, from the segments where the ring is ahead. It
-// verifies every record and is terminated in mid-copy. Reports the first thing that is wrong, else how far it came.
+// A thread that follows the log as a replica's feeder does: from the ring, and from the segments where that is ahead.
+// It verifies every record and is terminated in mid-copy. Reports the first thing that is wrong, else how far it came.
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadAddon } from '../../dist/binding/load.js';
 import { RingReader } from '../../dist/ring/reader.js';

@@ -1,6 +1,6 @@
 /**
- * Threads that share a store and are terminated anywhere: no signal, no hang, every acknowledgement true, and nothing of
- * theirs stays behind. GAPLESS_STORM_S sets the seconds of each storm (60 for the long one).
+ * Threads that share a store and are terminated anywhere: no signal, no hang, acknowledgements true, and nothing
+ * of theirs stays behind. GAPLESS_STORM_S sets the seconds of each storm (60 for the long one).
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
