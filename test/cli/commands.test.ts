@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock } from '../../dist/base/clock.js';
 import { type CliResult, cli, type Json, place, stopAll } from './harness.js';
 
 afterAll(stopAll);
@@ -241,6 +242,10 @@ describe('a directory', () => {
     const common = ['offset', 'bytes', 'kind', 'epoch', 'firstSeq', 'lastSeq', 'time', 'counter', 'chain'];
     expect(Object.keys(lines[0] ?? {})).toEqual([...common, 'nodeId', 'random', 'cause', 'before']);
     expect(lines[0]).toMatchObject({ offset: '0', cause: 'open', before: emptyPosition });
+    const ageMs = systemClock().now() - Number(lines[0]?.['time']);
+    expect(ageMs).toBeGreaterThanOrEqual(0);
+    expect(ageMs).toBeLessThan(10 * 60_000);
+    expect(lines[0]?.['counter']).toBeLessThan(65_536);
     expect(Object.keys(lines[1] ?? {})).toEqual([...common, 'operations']);
     expect(lines[1]).toMatchObject({ offset: '120', firstSeq: '2', lastSeq: '3' });
     expect(lines[1]?.['operations']).toEqual([
@@ -369,6 +374,8 @@ describe('snapshots', () => {
     const { code, lines } = await cli(['snapshot', 'verify', bad, '--json']);
     expect(code).toBe(1);
     expect(lines[0]).toMatchObject({ ok: false, damage: [{ kind: 'snapshot', file: 'flow-00001' }] });
+    const [damage = {}] = (lines[0] ?? {})['damage'] as Json[];
+    expect(Object.keys(damage)).toEqual(['kind', 'file', 'offset', 'what']);
     expect((await cli(['snapshot', 'restore', bad, place('target')])).code).toBe(1);
     rmSync(join(bad, 'SNAPSHOT'));
     expect((await cli(['snapshot', 'info', bad, '--json'])).error['code']).toBe('NOT_A_STORE');

@@ -105,6 +105,26 @@ describe('keys', () => {
   });
 });
 
+test('a client that asks first is told to send its body', async () => {
+  const head = { 'Content-Length': '5', Expect: '100-continue', Connection: 'close' };
+  const { hostname, port } = new URL(url);
+  const text = await new Promise<string>((resolve, reject) => {
+    let received = '';
+    const socket = connect(Number(port), hostname, () => {
+      socket.write(`PUT /kv/asked HTTP/1.1\r\nHost: localhost\r\n${headText(head)}\r\n`);
+    });
+    socket.setTimeout(5000, () => socket.destroy(new Error('nobody asked for the body')));
+    socket.on('data', (data) => {
+      if (received === '') socket.write('12345');
+      received += data.toString('latin1');
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(received));
+  });
+  expect(text).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+  expect((await http(url, 'GET', '/kv/asked')).body.toString()).toBe('12345');
+});
+
 function headText(headers: Record<string, string>): string {
   return Object.entries(headers)
     .map(([name, value]) => `${name}: ${value}\r\n`)
