@@ -374,7 +374,8 @@ describe('snapshots', () => {
     const { code, lines } = await cli(['snapshot', 'verify', bad, '--json']);
     expect(code).toBe(1);
     expect(lines[0]).toMatchObject({ ok: false, damage: [{ kind: 'snapshot', file: 'flow-00001' }] });
-    const [damage = {}] = (lines[0] ?? {})['damage'] as Json[];
+    const [report = {}] = lines;
+    const [damage = {}] = report['damage'] as Json[];
     expect(Object.keys(damage)).toEqual(['kind', 'file', 'offset', 'what']);
     expect((await cli(['snapshot', 'restore', bad, place('target')])).code).toBe(1);
     rmSync(join(bad, 'SNAPSHOT'));
