@@ -17,6 +17,8 @@ namespace gapless::engine {
 namespace {
 
 constexpr size_t kLoadThreadsMax = 4;
+// So many operations before its turn the memory of a key is asked for.
+constexpr int kPrefetchAhead = 4;
 
 // What the manifest does not keep stands in the flow's own header and footer; both are covered by
 // the CRC of the whole flow, which the manifest keeps.
@@ -182,8 +184,12 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
                   table::Store* store, History* history) {
   if (record.header.kind == log::RecordKind::kBatch) {
     log::BatchReader reader(record.body);
+    log::BatchReader ahead(record.body);
     log::Operation operation;
+    for (int i = 0; i < kPrefetchAhead && ahead.Next(&operation);) ++i;
     for (uint64_t seq = record.header.first_seq; reader.Next(&operation); ++seq) {
+      log::Operation coming;
+      if (ahead.Next(&coming)) store->Prefetch(coming.key);
       store->Apply(ToMutation(operation, seq));
     }
   }

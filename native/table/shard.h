@@ -32,6 +32,7 @@ class Shard {
 
   // --- the writer ---
   void Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq);
+  void Prefetch(uint64_t hash) const { hash_.Prefetch(hash); }
   void Del(uint64_t hash, Slice key, uint64_t seq);
   void DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
   // Does up to `steps` of the upkeep that is due; returns whether more of it could be done now.

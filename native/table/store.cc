@@ -77,6 +77,11 @@ void Store::ApplyToShard(uint32_t shard, const Mutation& mutation) {
   if (is_range || impl_->ShardOfHash(hash) == shard) impl_->Write(shard, hash, mutation);
 }
 
+void Store::Prefetch(Slice key) const {
+  const uint64_t hash = HashKey(key);
+  impl_->shards[impl_->ShardOfHash(hash)]->Prefetch(hash);
+}
+
 void Store::Load(const Entry& entry) {
   const uint64_t hash = HashKey(entry.key);
   impl_->shards[impl_->ShardOfHash(hash)]->Put(hash, entry.key, entry.value, entry.expires_at_ms,

@@ -106,6 +106,9 @@ class Store {
   // Requires: sequences rise within a shard; the caller is the only writer of every shard touched.
   void Apply(const Mutation& mutation);  // to the key's shard; delRange to all
   void ApplyToShard(uint32_t shard, const Mutation& mutation);  // only if it belongs there
+  // Asks for the memory of a key that Apply or Get will want a few keys later: much of a write's
+  // time goes by waiting for it. Requires: as Apply, or a ReadGuard.
+  void Prefetch(Slice key) const;
   // Loads one entry of a verified base (ascending keys are fastest). Thread-safe per shard.
   void Load(const Entry& entry);
   // Makes everything with sequence <= seq visible. Rises only.
