@@ -1,6 +1,6 @@
 // `npm run coverage`: line coverage of native/ (gcov over the native tests) and of src/ (vitest, with the worker
-// threads and helper processes that the tests start). Prints each file, each room, and the parts of the system that lose
-// data when they are wrong; ends with 1 when one of those is below its floor. The numbers come from this run only.
+// threads and helper processes that the tests start). Prints each file, each room, and the parts of the system that
+// lose data when they are wrong; ends with 1 when one of those is below its floor. Numbers come from this run only.
 //   --native | --ts    one half only; the floors are then not judged
 import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';

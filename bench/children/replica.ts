@@ -1,8 +1,8 @@
 /**
  * A replica in a process of its own: `replica.js <dir> <host> <port> <durability>`. It says when it follows the stream;
- * then it answers `{ watch: true }` by looking every millisecond how far it can see, and `{ report: true }` with what it
- * saw. A stamp in the stream says which burst of the primary it belongs to, so that each burst gives one lag, also when
- * several appear at once.
+ * then it answers `{ watch: true }` by looking every millisecond how far it can see, and `{ report: true }` with what
+ * it saw. A stamp in the stream says which burst of the primary it belongs to, so that each burst gives one lag, also
+ * when several appear at once.
  */
 import { type Durability, open } from 'gaplessdb';
 import { latencyOf, newHistogram, now, record } from '../drivers.js';

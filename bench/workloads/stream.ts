@@ -1,9 +1,9 @@
 /**
  * How many puts a second does a replica keep up with, and how old is what it shows?
  *
- * Flat out: as fast as the primary acknowledges, until the replica shows the last put. At a fixed rate: the lag of every
- * burst, from the moment it was due at the primary to the moment at which a reader of the replica sees it; the replica
- * looks every millisecond, so figures below that are not resolved.
+ * Flat out: as fast as the primary acknowledges, until the replica shows the last put. At a fixed rate: the lag of
+ * every burst, from the moment it was due at the primary to the moment at which a reader of the replica sees it. The
+ * replica looks every millisecond, so figures below that are not resolved.
  */
 import { join } from 'node:path';
 import { type Database, open } from 'gaplessdb';
