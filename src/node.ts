@@ -27,7 +27,7 @@ import { recoveryStatus } from './status.js';
 import { KeepAlive, Waits } from './waits.js';
 import { type SnapshotTasks, snapshotTasks } from './workers/snapshot-tasks.js';
 
-export type ReplicationFactory = (node: Node, ports: Pick<ReplicationPorts, 'ring' | 'emit'>) => Replication;
+export type ReplicationFactory = (node: Node, ports: Pick<ReplicationPorts, 'ring' | 'emit' | 'news'>) => Replication;
 
 interface OpenRing {
   readonly memory: SharedArrayBuffer;
@@ -131,6 +131,7 @@ export class Node {
       this.#replication = this.#makeReplication(this, {
         ring: () => this.#offeredRing(),
         emit: (event) => this.events.emit(event),
+        news: () => this.waits.progressed(),
       });
     }
     return this.#replication;

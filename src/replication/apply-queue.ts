@@ -47,6 +47,8 @@ export class ApplyQueue {
   #wasFull = false;
   #retry: CancelTimer | undefined;
   #idle: (() => void)[] = [];
+  /** Who waits until everything received is shown. */
+  #drained: ((error?: Error) => void)[] = [];
 
   constructor(ports: ReplicationPorts, progress: Progress, listener: ApplyListener) {
     this.#ports = ports;
@@ -85,12 +87,31 @@ export class ApplyQueue {
     }
     this.#applyNext();
     this.#tellRoom();
+    if (this.#isDrained) this.#tellDrained();
   }
 
   /** Resolves when no worker thread works for this queue. What is applied and not shown stays. */
   idle(): Promise<void> {
     if (!this.#isApplying) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /**
+   * Resolves when everything that the log took is shown, or never will be because the store stopped; TIMEOUT. Another
+   * queue must not begin before: the engine publishes in order, and a position is claimed to the next primary.
+   */
+  drained(): Promise<void> {
+    if (this.#isDrained) return Promise.resolve();
+    const { clock, options } = this.#ports;
+    return new Promise((resolve, reject) => {
+      const late = createError('TIMEOUT', `what was received was not shown within ${options.timeoutMs} ms`);
+      const cancel = clock.after(options.timeoutMs, () => this.#tellDrained(late));
+      this.#drained.push((error) => {
+        cancel();
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
   }
 
   /** The link is gone: what the log had no room for comes again with the next one. */
@@ -107,6 +128,15 @@ export class ApplyQueue {
     this.#queuedBytes = 0;
     this.#wasFull = false;
     this.#received = received;
+    this.#tellDrained();
+  }
+
+  get #isDrained(): boolean {
+    return this.#tickets.length === 0 || !this.#progress.isAcknowledging;
+  }
+
+  #tellDrained(error?: Error): void {
+    for (const tell of this.#drained.splice(0)) tell(error);
   }
 
   #append(): void {
@@ -200,8 +230,10 @@ export class ApplyQueue {
     this.#listener.room();
   }
 
-  #fail(error: unknown): void {
-    this.#listener.failed(error instanceof Error ? error : createError('IO', String(error)));
+  #fail(cause: unknown): void {
+    const error = cause instanceof Error ? cause : createError('IO', String(cause));
+    this.#tellDrained(error);
+    this.#listener.failed(error);
   }
 }
 

@@ -87,6 +87,7 @@ export class ReplicationController implements Replication {
       await replica?.quiesce();
       let position: Position;
       try {
+        await replica?.queue.drained();
         position = await this.#ports.store.promote(options.epoch ?? 0);
       } catch (error) {
         if (replica !== undefined) this.#followAgain(replica);
@@ -263,6 +264,8 @@ export class ReplicationController implements Replication {
     const replica = this.#replica;
     if (replica === undefined) return;
     await replica.quiesce();
+    // What was received and is not shown yet belongs to this queue; the next one begins at what is shown.
+    await replica.queue.drained();
     replica.stop(word);
     this.#replica = undefined;
   }

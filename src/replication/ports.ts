@@ -107,6 +107,8 @@ export interface ReplicationPorts {
   asksFull(): FullReason | null;
   /** Hands an event of section 16 to listeners; the database adds `time`. Must not throw. */
   emit(event: ReplicationEvent): void;
+  /** What callers wait for (commit position, lag) may have moved without the engine's doing. */
+  news(): void;
 }
 
 export interface HostPort {

@@ -210,7 +210,10 @@ export class Primary implements SessionOwner {
     const { ackReplicas, ackLevel } = this.ports.options;
     if (ackReplicas > 0) {
       const reached = reachedBy(ackReplicas, ackLevel, counting);
-      if (reached !== undefined && reached.offset > this.#commit.offset) this.#commit = reached;
+      if (reached !== undefined && reached.offset > this.#commit.offset) {
+        this.#commit = reached;
+        this.ports.news();
+      }
     }
     if (this.progress.isPrimary && !this.progress.isFenced) this.#waiters.advance(counting);
   }

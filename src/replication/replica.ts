@@ -220,6 +220,8 @@ export class Replica implements LinkOwner {
 
   heard(commit: FrameOf<'COMMIT'>): void {
     if (commit.promised.offset > this.#promised.offset) this.#promised = commit.promised;
+    // It says how far behind this node is; nothing else need move for that.
+    this.ports.news();
   }
 
   installed(reason: FullReason): void {
