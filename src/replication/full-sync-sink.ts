@@ -25,8 +25,8 @@ export interface SinkOwner {
   dial(handler: ConnectionHandler): Promise<Connection>;
   /** Every flow is verified and the primary's log is durable. */
   complete(): void;
-  /** Called once at most. */
-  failed(error: Error): void;
+  /** Called once at most. `isLink`: only a connection broke, no fault of the sync. */
+  failed(error: Error, isLink: boolean): void;
 }
 
 export class FullSyncSink {
@@ -118,7 +118,7 @@ export class FullSyncSink {
       this.#fetchers.add(fetcher);
       this.#owner.dial(fetcher).then(
         (connection) => fetcher.attach(connection),
-        (error: unknown) => this.fail(error),
+        (error: unknown) => this.fail(error, true),
       );
     }
   }
@@ -151,10 +151,10 @@ export class FullSyncSink {
     await this.#generation.drop();
   }
 
-  fail(cause: unknown): void {
+  fail(cause: unknown, isLink = false): void {
     if (this.#isOver) return;
     this.#end();
-    this.#owner.failed(cause instanceof Error ? cause : createError('IO', String(cause)));
+    this.#owner.failed(cause instanceof Error ? cause : createError('IO', String(cause)), isLink);
   }
 
   /** Fails the sync if nothing of it has moved for so long: what is lost on the way is not waited for for ever. */
@@ -290,7 +290,9 @@ class FlowFetcher implements ConnectionHandler {
     this.#isStopped = true;
     // A connection that has nothing left to fetch may go.
     if (this.#isReady && this.#flow === undefined && end.error === undefined) return;
-    this.#sink.fail(end.error ?? createError('IO', 'a data connection of the full sync was lost'));
+    // Without a word of the primary, and with none of ours, it is the network.
+    const isLink = end.told === null && end.reason !== 'protocol' && end.reason !== 'auth';
+    this.#sink.fail(end.error ?? createError('IO', 'a data connection of the full sync was lost'), isLink);
   }
 
   #join(connection: Connection): void {

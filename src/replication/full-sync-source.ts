@@ -198,7 +198,8 @@ class FlowServer implements ConnectionHandler {
 
   #grant(bytes: bigint): void {
     const port = this.#port;
-    const room = creditMax - this.#credit;
+    // A peer that grants and does not read has its credit in the socket already.
+    const room = creditMax - this.#credit - this.#connection.unsent;
     const credit = bytes < BigInt(room) ? Number(bytes) : room;
     if (port === undefined || credit <= 0) return;
     this.#credit += credit;

@@ -271,7 +271,7 @@ export class ReplicaLink implements ConnectionHandler {
         ports,
         dial: (handler) => this.#owner.dialData(handler),
         complete: () => this.#install(),
-        failed: (error) => this.#syncFailed(error),
+        failed: (error, isLink) => this.#syncFailed(error, isLink),
       });
     } catch (error) {
       this.#failSync(begin.syncId, error instanceof Error ? error : createError('IO', String(error)));
@@ -281,14 +281,14 @@ export class ReplicaLink implements ConnectionHandler {
     this.#owner.changed(this);
   }
 
-  #syncFailed(error: Error): void {
+  #syncFailed(error: Error, isLink: boolean): void {
     const sink = this.#sink;
     if (sink === undefined || this.#isInstalling) return;
-    this.#failSync(sink.syncId, error);
+    this.#failSync(sink.syncId, error, isLink);
   }
 
-  #failSync(id: string, error: Error): void {
-    this.#outcome = { kind: 'sync_failed', id, error, reason: this.#fullReason(), isLink: false };
+  #failSync(id: string, error: Error, isLink = false): void {
+    this.#outcome = { kind: 'sync_failed', id, error, reason: this.#fullReason(), isLink };
     const sink = this.#sink;
     this.#sink = undefined;
     this.#isOver = true;
