@@ -332,9 +332,8 @@ void EngineImpl::DropRetired(bool all) {
   std::vector<Retired> dropped;
   {
     const MutexLock lock(&commit_mutex_);
-    const uint64_t now = options_.clock->MonotonicUs();
     for (size_t i = 0; i < retired_.size();) {
-      const bool old = now - retired_[i].since_us >= options_.view_max_age_ms * 1000;
+      const bool old = ReachedViewAge(retired_[i].since_us);
       if (!all && !old && retired_[i].generation.use_count() > 1) {
         ++i;
         continue;

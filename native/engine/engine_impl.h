@@ -46,7 +46,7 @@ struct ViewHandle {
   const Visible at;
   bool pinned = false;  // lives as long as its pin, not as long as a view
   uint64_t store_view = 0;
-  uint64_t opened_us = 0;
+  std::atomic<uint64_t> used_us{0};  // when it was opened; of a pin, when it was read last
 };
 
 class EngineImpl final : public Engine, private GenerationOwner {
@@ -221,7 +221,9 @@ class EngineImpl final : public Engine, private GenerationOwner {
   void ExpireViews();
   void EndPin(uint64_t pin);
   Result<PinInfo> PinWithoutHold();
+  bool ReachedViewAge(uint64_t since_us) const;
   bool ViewIsOld(const ViewHandle& view) const;
+  bool PinIsOld(const ViewHandle& view) const;
 
   // replica_stream.cc
   struct Incoming;

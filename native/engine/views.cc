@@ -53,8 +53,8 @@ class Scope final : public ReadScope {
 // Entries of one shard at a view, copied out chunk by chunk so that no guard is held in between.
 class ShardSource final : public snapshot::EntrySource {
  public:
-  ShardSource(std::shared_ptr<ViewHandle> view, uint32_t shard)
-      : view_(std::move(view)), shard_(shard) {}
+  ShardSource(std::shared_ptr<ViewHandle> view, uint32_t shard, io::Clock* clock)
+      : view_(std::move(view)), shard_(shard), clock_(clock) {}
 
   bool Next(table::Entry* entry, Status* error) override {
     if (next_ == chunk_.size() && !at_end_) *error = Fill();
@@ -77,6 +77,7 @@ class ShardSource final : public snapshot::EntrySource {
   };
 
   Status Fill() {
+    view_->used_us = clock_->MonotonicUs();
     std::string resume;
     if (!chunk_.empty()) {
       const Copied& last = chunk_.back();
@@ -109,6 +110,7 @@ class ShardSource final : public snapshot::EntrySource {
 
   const std::shared_ptr<ViewHandle> view_;
   const uint32_t shard_;
+  io::Clock* const clock_;
   std::string bytes_;
   std::vector<Copied> chunk_;
   size_t next_ = 0;
@@ -145,7 +147,7 @@ std::unique_ptr<ReadScope> EngineImpl::Read() {
 std::shared_ptr<ViewHandle> EngineImpl::MakeViewLocked() {
   auto view = std::make_shared<ViewHandle>(live_, visible_.Load());
   view->store_view = live_->store.AddView(view->at.position.seq);
-  view->opened_us = options_.clock->MonotonicUs();
+  view->used_us = options_.clock->MonotonicUs();
   return view;
 }
 
@@ -214,9 +216,18 @@ Result<std::optional<Position>> EngineImpl::ViewPosition(ViewId view) {
   return std::optional<Position>(scope.value()->position());
 }
 
+bool EngineImpl::ReachedViewAge(uint64_t since_us) const {
+  const uint64_t most_ms = options_.view_max_age_ms;  // 0: never
+  return most_ms != 0 && options_.clock->MonotonicUs() - since_us >= most_ms * 1000;
+}
+
 bool EngineImpl::ViewIsOld(const ViewHandle& view) const {
-  return !view.pinned &&
-         options_.clock->MonotonicUs() - view.opened_us >= options_.view_max_age_ms * 1000;
+  return !view.pinned && ReachedViewAge(view.used_us);
+}
+
+// Nobody has read the snapshot for so long: its joiner went away.
+bool EngineImpl::PinIsOld(const ViewHandle& view) const {
+  return options_.clock->MonotonicUs() - view.used_us >= options_.snapshot_hold_ms * 1000;
 }
 
 Result<std::unique_ptr<ReadScope>> EngineImpl::ReadView(ViewId view) {
@@ -253,7 +264,6 @@ void EngineImpl::ExpireViews() {
   std::vector<uint64_t> pins;
   {
     const MutexLock lock(&views_mutex_);
-    const uint64_t now = options_.clock->MonotonicUs();
     for (auto at = views_.begin(); at != views_.end();) {
       if (!ViewIsOld(*at->second)) {
         ++at;
@@ -263,8 +273,7 @@ void EngineImpl::ExpireViews() {
       at = views_.erase(at);
     }
     for (const auto& [id, pin] : pins_) {
-      if (pin.view == nullptr) continue;
-      if (now - pin.view->opened_us >= options_.snapshot_hold_ms * 1000) pins.push_back(id);
+      if (pin.view != nullptr && PinIsOld(*pin.view)) pins.push_back(id);
     }
   }
   for (const uint64_t pin : pins) EndPin(pin);
@@ -350,8 +359,7 @@ Status EngineImpl::CheckPin(uint64_t pin) const {
   const PinEntry& entry = at->second;
   if (entry.view == nullptr) return HoldExpired("it reached its greatest age");
   if (entry.view->generation != live) return HoldExpired("the store took another history");
-  const uint64_t age_us = options_.clock->MonotonicUs() - entry.view->opened_us;
-  if (age_us >= options_.snapshot_hold_ms * 1000) return HoldExpired("it reached its greatest age");
+  if (PinIsOld(*entry.view)) return HoldExpired("it reached its greatest age");
   const auto hold = holds_.find(entry.hold);
   if (hold != holds_.end() && !live->log->HoldIsAlive(hold->second.hold)) {
     return HoldExpired("the log behind it grew too long");
@@ -379,7 +387,7 @@ Result<std::unique_ptr<snapshot::EntrySource>> EngineImpl::PinnedShard(uint64_t 
     return Status::Error(Code::kUsage, "there is no shard of that number");
   }
   return std::unique_ptr<snapshot::EntrySource>(
-      std::make_unique<ShardSource>(std::move(view), flow));
+      std::make_unique<ShardSource>(std::move(view), flow, options_.clock));
 }
 
 Result<log::LogChunk> EngineImpl::ReadLog(uint64_t from, uint64_t max_bytes) {

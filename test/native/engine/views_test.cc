@@ -127,6 +127,41 @@ TEST("a pin ends with hold_expired when its time is over, and lets go of what it
   CHECK(bench.engine->CheckPin(pin.value().id).Is(Code::kEvicted));
 }
 
+TEST("a view without a greatest age never expires") {
+  Bench bench;
+  bench.options.view_max_age_ms = 0;
+  REQUIRE_OK(bench.Open());
+  REQUIRE_OK(bench.Commit1(Ops().Put("a", "1")));
+  const ViewInfo view = bench.engine->OpenView();
+  bench.clock.AdvanceMs(uint64_t{1} << 40);
+  CHECK(ViewValue(bench.engine.get(), view.id, "a") == "1");
+}
+
+TEST("a pin that somebody goes on reading outlives the time that it waits for a joiner") {
+  Bench bench;
+  bench.options.snapshot_hold_ms = 5000;
+  REQUIRE_OK(bench.Open());
+  for (int i = 0; i < 4000; ++i) {
+    REQUIRE_OK(bench.Commit1(Ops().Put("key" + std::to_string(i), "value")));
+  }
+  const Result<PinInfo> pin = bench.engine->Pin("sync");
+  REQUIRE_OK(pin);
+  Result<std::unique_ptr<snapshot::EntrySource>> source =
+      bench.engine->PinnedShard(pin.value().id, 0);
+  REQUIRE_OK(source);
+  table::Entry entry;
+  Status error;
+  int entries = 0;
+  while (source.value()->Next(&entry, &error)) {
+    if (++entries % 200 == 0) bench.clock.AdvanceMs(2000);  // a chunk has 256 entries
+  }
+  CHECK_OK(error);
+  CHECK(entries >= 600);  // more than the hold in all
+  CHECK_OK(bench.engine->CheckPin(pin.value().id));
+  bench.clock.AdvanceMs(5000);
+  CHECK(bench.engine->CheckPin(pin.value().id).Is(Code::kEvicted));
+}
+
 TEST("the meta state of a pin is not touched by later control records") {
   Bench bench;
   REQUIRE_OK(bench.Open());
