@@ -37,7 +37,8 @@ export class NodeProcess {
   ask(method, args) {
     const id = ++this.#count;
     return new Promise((resolve, reject) => {
-      this.#asked.set(id, { method, resolve, reject });
+      const late = setTimeout(() => this.#settle(id, ({ reject: refuse }) => refuse(hung(method, this.dir))), hangMs);
+      this.#asked.set(id, { method, resolve, reject, late });
       this.#child.send({ id, method, args }, (error) => {
         if (error) this.#settle(id, ({ reject: refuse }) => refuse(error));
       });
@@ -63,11 +64,10 @@ export class NodeProcess {
     return this.#exited;
   }
 
-  /** A clean end. */
+  /** A clean end: of the database first, then of the process. */
   async close() {
     await this.ask('close');
-    this.#child.disconnect();
-    return this.#exited;
+    return this.kill();
   }
 
   #hear(message) {
@@ -86,6 +86,7 @@ export class NodeProcess {
   #settle(id, how) {
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
+    clearTimeout(asked?.late);
     if (asked !== undefined) how(asked);
   }
 
@@ -95,6 +96,13 @@ export class NodeProcess {
     }
     return { code, signal };
   }
+}
+
+/** Nothing that a node is asked takes so long, on the slowest machine. */
+const hangMs = 45_000;
+
+function hung(method, dir) {
+  return new Error(`no-hang: ${dir} has not answered ${method} for ${hangMs / 1000} s`);
 }
 
 export async function until(what, isSo, timeoutMs = 30_000) {

@@ -64,6 +64,7 @@ class World {
   /** Highest acknowledged number by writer, of all primaries. */
   #acknowledged = new Map();
   #loads = 0;
+  #began = performance.now();
 
   constructor(seed, say) {
     this.#random = seededRandom(seed);
@@ -100,6 +101,8 @@ class World {
     ];
     const [name, fault] = faults[this.#random.below(faults.length)];
     await pause(50 + this.#random.below(200));
+    const seconds = ((performance.now() - this.#began) / 1000).toFixed(1);
+    this.#say(`round ${this.figures.rounds} at ${seconds} s: ${name}`);
     try {
       await fault();
       await this.#quietPoint();
@@ -153,7 +156,7 @@ class World {
     proxy.isDown = true;
     this.figures.cuts += proxy.cut();
     const before = process.acks;
-    await until('writes beyond the ring', () => process.acks > before + 2500, 60_000);
+    await until('writes beyond the ring', () => process.acks > before + 1500, 60_000);
     proxy.isDown = false;
   }
 
