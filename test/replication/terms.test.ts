@@ -55,7 +55,7 @@ async function sharedEpochs(...nodes: readonly TestNode[]): Promise<string[]> {
 }
 
 describe('an old primary that restarts beside its successor', () => {
-  test('acknowledges in a run of its own until it meets the higher term, then nothing, also after restarts', async () => {
+  test('acknowledges in its own run until it meets the higher term, then nothing, also after restarts', async () => {
     await old.db.close();
     await next.db.replication.promote();
     await next.db.put('theirs', '2');
