@@ -1,4 +1,5 @@
-// `npm run test:chaos`: the replication suites with their full sizes, then nodes as processes that are killed, frozen, cut
+// `npm run test:chaos`: the replication suites with their full sizes, then nodes as processes that are killed,
+// frozen, cut
 // off, synced again and promoted at random, until the time is over. Ends with the figures; exit 1 on any failure.
 //
 // GAPLESS_CHAOS_MS: time for all of it (default 10 minutes). GAPLESS_SEED: repeats a run's choices (not its timing).

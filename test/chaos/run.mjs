@@ -1,9 +1,11 @@
-// Three nodes as processes, one of them the primary under load; faults at random until the time is over. Each round: one
+// Three nodes as processes, one of them the primary under load; faults at random until the time is over. Each round:
+// one
 // fault, then a quiet point at which the oracles look. Oracles, by name:
 //
 //   acknowledged-never-lost   what the parent heard acknowledged is there, after every restart and on every node
 //   prefix                    on every node, at any moment: whole batches, counters that fit their sequence keys
-//   digest-equality           equal positions, equal digests; and a node's digest is the primary's log replayed up to it
+//   digest-equality           equal positions, equal digests; and a node's digest is the primary's log replayed up to
+// it
 //   exact-full-syncs          full syncs begun and ended are those that were asked for, and the first of each new node
 //   epoch-uniqueness          no two nodes have an epoch that different records began
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';

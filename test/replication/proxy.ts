@@ -46,7 +46,10 @@ export class FrameProxy {
   fate: (frame: ProxiedFrame) => Fate = () => 'pass';
   /** Sees the raw bytes of each direction before frames are told apart; return true to cut there and then. */
   cutBytes: ((direction: Direction, total: number) => boolean) | undefined;
-  /** Decides over hello and proof of each direction: cut behind so many bytes, or the byte whose lowest bit is inverted. */
+  /**
+   * Decides over hello and proof of each direction: cut behind so many bytes, or the byte whose lowest bit is
+   * inverted.
+   */
   early: ((direction: Direction, connection: number) => EarlyFate | undefined) | undefined;
   /** New connections are closed at once. */
   isDown = false;

@@ -1,4 +1,7 @@
-/** What must not be lost between links and wakes: records received for a link that ended, and news that no write brings. */
+/**
+ * What must not be lost between links and wakes: records received for a link that ended, and news that no write
+ * brings.
+ */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { converged, TestCluster, until } from './nodes.js';
 import { startWriters } from './workload.js';

@@ -1,4 +1,6 @@
-/** Every frame survives the wire however it is cut; nothing malformed passes, and nothing but typed errors comes out. */
+/**
+ * Every frame survives the wire however it is cut; nothing malformed passes, and nothing but typed errors comes out.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GaplessError } from '../../../dist/errors.js';
