@@ -164,7 +164,8 @@ class EngineImpl final : public Engine, private GenerationOwner {
     std::vector<TicketRecord> records;
     uint64_t operations = 0;
     std::shared_ptr<Generation> generation;
-    std::atomic<uint64_t> applied{0};  // a bit a shard
+    std::atomic<uint64_t> taken{0};    // a bit a shard: somebody applies it, or has
+    std::atomic<uint64_t> applied{0};  // a bit a shard: somebody has
   };
   struct Retired {
     std::shared_ptr<Generation> generation;
@@ -207,6 +208,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Status ChangeState(const std::function<void(NodeState*)>& change) REQUIRES(terms_mutex_);
   void BeginWantedEpoch();
   Result<Position> BeginEpoch(Epoch epoch, uint8_t cause) REQUIRES(terms_mutex_);
+  Result<Position> BeginTerm(uint32_t term) REQUIRES(terms_mutex_);
   Result<Position> AppendEpoch(Epoch epoch, uint8_t cause) REQUIRES(terms_mutex_);
   uint32_t NextRun(uint32_t term) const REQUIRES(terms_mutex_);
   void FenceLocked() REQUIRES(commit_mutex_);
@@ -272,6 +274,8 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Counters counters_ GUARDED_BY(commit_mutex_);
   CommitSink* sink_ GUARDED_BY(commit_mutex_) = nullptr;
   std::deque<std::shared_ptr<Ticket>> tickets_ GUARDED_BY(commit_mutex_);
+  bool receiving_ GUARDED_BY(commit_mutex_) = false;  // appended, and its ticket not kept yet
+  bool promoting_ GUARDED_BY(commit_mutex_) = false;  // another primary's records are refused
   std::vector<Retired> retired_ GUARDED_BY(commit_mutex_);
   std::unordered_map<ViewId, Awaited> awaited_ GUARDED_BY(commit_mutex_);  // views still to open
   bool stop_housekeeper_ GUARDED_BY(commit_mutex_) = false;

@@ -39,7 +39,8 @@ Epoch EpochOfSeq(const log::MetaState& lists, uint64_t seq) {
 Generation::Generation(uint64_t number, std::string path, uint32_t shards)
     : store(shards), number_(number), path_(std::move(path)) {}
 
-Generation::~Generation() = default;
+// The log first: its flusher calls back until it is joined, and needs what is declared behind it.
+Generation::~Generation() { log.reset(); }
 
 void Generation::Attach(GenerationOwner* owner) {
   const MutexLock lock(&owner_mutex_);

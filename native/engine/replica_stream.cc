@@ -4,6 +4,7 @@
 // AppendReplicated and PublishTicket are called by one thread at a time; ApplyTicketShard by one
 // thread a shard, tickets in order. What is received may run ahead of what is visible.
 #include <algorithm>
+#include <bit>
 
 #include "engine/engine_impl.h"
 #include "engine/received.h"
@@ -77,7 +78,8 @@ Status EngineImpl::AppendIncoming(Incoming* incoming, size_t* appended) {
   size_t at = 0;
   const MutexLock lock(&commit_mutex_);
   while (*appended < ticket.records.size()) {
-    if (poisoned_ || closing_ || role_ != Role::kReplica || live_ != ticket.generation) {
+    const bool taking = role_ == Role::kReplica && !promoting_;
+    if (poisoned_ || closing_ || !taking || live_ != ticket.generation) {
       return poisoned_ ? stop_status_ : Status::Error(Code::kClosed, "the stream was ended");
     }
     const TicketRecord& record = ticket.records[*appended];
@@ -96,6 +98,7 @@ Status EngineImpl::AppendIncoming(Incoming* incoming, size_t* appended) {
     if (admission != log::Admission::kGo) {
       return Status::Error(Code::kPoisoned, "the log takes no record");
     }
+    receiving_ = true;
     TakeIncomingLocked(record, Slice(ticket.bytes).Sub(at, bytes));
     at += bytes;
     ++*appended;
@@ -110,7 +113,7 @@ Result<Engine::Received> EngineImpl::AppendReplicated(Slice records) {
     if (closing_ || closed_) return Status::Error(Code::kClosed, "the store is closed");
     if (poisoned_) return stop_status_;
     if (options_.read_only) return Status::Error(Code::kReadOnly, "opened read-only");
-    if (role_ != Role::kReplica) {
+    if (role_ != Role::kReplica || promoting_) {
       return Status::Error(Code::kAlreadyPrimary, "a primary takes no records of others");
     }
     incoming.ticket->generation = live_;
@@ -146,6 +149,8 @@ Result<Engine::Received> EngineImpl::AppendReplicated(Slice records) {
   {
     const MutexLock lock(&commit_mutex_);
     counters_.dropped_records += incoming.skipped;
+    receiving_ = false;
+    progress_cond_.NotifyAll();
     if (appended != 0 && live_ == ticket.generation) {
       ticket.id = received.ticket = next_ticket_++;
       tickets_.push_back(incoming.ticket);
@@ -163,23 +168,28 @@ std::shared_ptr<EngineImpl::Ticket> EngineImpl::FindTicket(uint64_t ticket) {
   return nullptr;
 }
 
+// A shard that somebody took is passed over: nothing is applied twice, whoever asks.
 void EngineImpl::ApplyToShards(Ticket* ticket, uint32_t from, uint32_t to) {
   table::Store& store = ticket->generation->store;
+  uint64_t bits = 0;
+  for (uint32_t shard = from; shard < to; ++shard) bits |= uint64_t{1} << shard;
+  bits &= ~ticket->taken.fetch_or(bits, std::memory_order_acq_rel);
+  const bool all = static_cast<uint32_t>(std::popcount(bits)) == store.shards();
   for (const TicketRecord& entry : ticket->records) {
     if (entry.record.header.kind != log::RecordKind::kBatch) continue;
     log::BatchReader reader(entry.record.body);
     log::Operation operation;
     for (uint64_t seq = entry.record.header.first_seq; reader.Next(&operation); ++seq) {
       const table::Mutation mutation = ToMutation(operation, seq);
-      if (to - from == store.shards()) {
+      if (all) {
         store.Apply(mutation);
-      } else {
-        for (uint32_t shard = from; shard < to; ++shard) store.ApplyToShard(shard, mutation);
+        continue;
+      }
+      for (uint32_t shard = from; shard < to; ++shard) {
+        if ((bits >> shard & 1) != 0) store.ApplyToShard(shard, mutation);
       }
     }
   }
-  uint64_t bits = 0;
-  for (uint32_t shard = from; shard < to; ++shard) bits |= uint64_t{1} << shard;
   ticket->applied.fetch_or(bits, std::memory_order_acq_rel);
 }
 

@@ -89,7 +89,11 @@ void EngineImpl::BeginWantedEpoch() {
     uint32_t term = 0;
     {
       const MutexLock lock(&commit_mutex_);
-      if (epoch_phase_ != EpochPhase::kWanted || role_ != Role::kPrimary || !stop_status_.ok()) {
+      if (epoch_phase_ != EpochPhase::kWanted) return;
+      if (role_ != Role::kPrimary || !stop_status_.ok()) {
+        // Nobody can have it any more, and the housekeeper must not ask again and again.
+        epoch_phase_ = EpochPhase::kNone;
+        progress_cond_.NotifyAll();
         return;
       }
       term = own_term_;
@@ -201,13 +205,33 @@ Status EngineImpl::FinishTickets() {
       ticket = tickets_.front();
     }
     RETURN_IF_ERROR(SyncFully(ticket->records.back().after.offset));
-    const uint32_t shards = ticket->generation->store.shards();
-    for (uint32_t shard = 0; shard < shards; ++shard) {
-      const uint64_t bit = uint64_t{1} << shard;
-      if ((ticket->applied.load() & bit) == 0) ApplyToShards(ticket.get(), shard, shard + 1);
-    }
-    RETURN_IF_ERROR(PublishTicket(ticket->id));
+    ApplyToShards(ticket.get(), 0, ticket->generation->store.shards());
+    const Status published = PublishTicket(ticket->id);
+    if (published.ok()) continue;
+    if (!published.Is(Code::kNotReady)) return published;
+    // A worker thread is still at one of its shards.
+    const MutexLock lock(&commit_mutex_);
+    progress_cond_.WaitFor(&commit_mutex_, kPollUs / 100);
   }
+}
+
+// Between the last record that is taken and the EPOCH record nothing of another primary comes in.
+Result<Position> EngineImpl::BeginTerm(uint32_t term) {
+  {
+    const MutexLock lock(&commit_mutex_);
+    promoting_ = true;
+    while (receiving_) progress_cond_.WaitFor(&commit_mutex_, kPollUs);
+  }
+  const Status finished = FinishTickets();
+  if (finished.ok()) {
+    const MutexLock lock(&commit_mutex_);
+    epoch_phase_ = EpochPhase::kNone;
+  }
+  const Result<Position> begun =
+      finished.ok() ? BeginEpoch(Epoch{term, 0}, kCausePromote) : Result<Position>(finished);
+  const MutexLock lock(&commit_mutex_);
+  promoting_ = false;
+  return begun;
 }
 
 Result<Position> EngineImpl::Promote(uint32_t term) {
@@ -235,13 +259,7 @@ Result<Position> EngineImpl::Promote(uint32_t term) {
     if (options_.read_only) {
       return Status::Error(Code::kReadOnly, "the store was opened read-only");
     }
-    RETURN_IF_ERROR(FinishTickets());
-    {
-      const MutexLock lock(&commit_mutex_);
-      epoch_phase_ = EpochPhase::kNone;
-    }
-    const Result<Position> begun =
-        BeginEpoch(Epoch{term != 0 ? term : highest + 1, 0}, kCausePromote);
+    const Result<Position> begun = BeginTerm(term != 0 ? term : highest + 1);
     if (!begun.ok()) return begun;
     after = begun.value();
   }

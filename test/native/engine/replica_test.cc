@@ -1,5 +1,7 @@
 // A replica's stream from a primary's log: same bytes, same offsets, same state, and what is
 // refused.
+#include <atomic>
+
 #include "engine_fixture.h"
 #include "log/record.h"
 
@@ -214,6 +216,45 @@ TEST(
   CHECK(to->AppendReplicated(pair.Records(received.value().after.offset))
             .status()
             .Is(Code::kAlreadyPrimary));
+}
+
+TEST("a shard of a ticket is applied once, whoever asks how often") {
+  Pair pair;
+  REQUIRE(pair.Open());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "1").Put("b", "2").Put("c", "3").Increment("n", 1)));
+  Engine* to = pair.replica.engine.get();
+  const Result<Engine::Received> received = to->AppendReplicated(pair.Records(0));
+  REQUIRE_OK(received);
+  REQUIRE_OK(to->SyncTo(received.value().after.offset, kLong));
+  for (int i = 0; i < 2; ++i) to->ApplyTicketShard(received.value().ticket, 1);
+  for (int i = 0; i < 2; ++i) to->ApplyTicket(received.value().ticket);
+  REQUIRE_OK(to->PublishTicket(received.value().ticket));
+  CHECK(pair.Same());
+}
+
+TEST("a promotion leaves no record in its log that its state does not show") {
+  Pair pair;
+  std::atomic<bool> armed{false};
+  bool delivered = false;
+  std::string late;
+  // Another thread's link delivers while STATE is written.
+  pair.replica.fs.SetObserver([&](const io::Operation& operation) {
+    if (operation.path != "/db/STATE" || !armed.exchange(false)) return;
+    delivered = true;
+    (void)pair.replica.engine->AppendReplicated(late);
+  });
+  REQUIRE(pair.Open());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "1")));
+  REQUIRE_OK(pair.Follow());
+  const uint64_t from = pair.replica.engine->progress().visible.offset;
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("b", "2")));
+  late = pair.Records(from);
+  armed = true;
+  REQUIRE_OK(pair.replica.engine->Promote(0));
+  CHECK(delivered);
+  const std::optional<std::string> shown = pair.replica.Get("b");
+  REQUIRE_OK(pair.replica.Reopen());
+  CHECK(pair.replica.Get("b") == shown);
 }
 
 TEST("an adoption of a cluster id survives a crash at any operation, and is refused with records") {
