@@ -30,6 +30,8 @@ import type { Channel } from './transport.js';
 
 export const helloBytesMax = 256;
 export const helloTimeoutMs = 5000;
+/** With so much unsent a peer that asks for signs of life does not read them: it gets no more of them. */
+const unansweredFrom = 16 * 1024 * 1024;
 
 export interface ConnectionOptions {
   /** Which side this node is. */
@@ -319,7 +321,9 @@ export class Connection {
 
   #dispatch(frame: Frame, epoch: string): void {
     if (frame.type === 'PING') {
-      if (frame.echo === null) this.send({ type: 'PING', time: this.#now(), echo: frame.time });
+      if (frame.echo === null && this.unsent < unansweredFrom) {
+        this.send({ type: 'PING', time: this.#now(), echo: frame.time });
+      }
       return;
     }
     if (frame.type === 'ERROR') {

@@ -126,15 +126,16 @@ export class Primary implements SessionOwner {
   // -- SessionOwner --
 
   async admit(session: PrimarySession, nodeId: string): Promise<Reason | null> {
-    const former = this.#sessions.get(nodeId);
     if (nodeId === this.ports.store.identity().nodeId) return 'duplicate_node_id';
-    if (former !== undefined && former !== session) {
+    for (let former = this.#sessions.get(nodeId); former !== undefined; former = this.#sessions.get(nodeId)) {
       // A copied directory answers; a connection that broke without our noticing does not.
       const probeMs = Math.min(probeMsMax, Math.ceil(this.ports.options.timeoutMs / 2));
       if (await former.connection.isAlive(probeMs)) return 'duplicate_node_id';
       former.connection.destroy('timeout', createError('TIMEOUT', 'the node came back on another connection'));
-      this.#sessions.delete(nodeId);
-    } else if (this.#sessions.size >= this.ports.options.maxReplicas) {
+      // While it was asked, another connection of the node may have taken its place: then that one is asked.
+      if (this.#sessions.get(nodeId) === former) this.#sessions.delete(nodeId);
+    }
+    if (this.#sessions.size >= this.ports.options.maxReplicas) {
       return 'too_many';
     }
     if (session.connection.isOpen) this.#sessions.set(nodeId, session);

@@ -10,7 +10,7 @@ import type { Frame } from '../../../dist/wire/frames.js';
 
 class MemoryChannel implements Channel {
   readonly address = 'memory';
-  readonly unsent = 0;
+  unsent = 0;
   peer: MemoryChannel | undefined;
   #handler: ChannelHandler | undefined;
   #waiting: Uint8Array[] = [];
@@ -214,6 +214,20 @@ describe('a connection', () => {
     primary.connection.release();
     await settle();
     expect(primary.frames).toHaveLength(1);
+  });
+
+  test('keeps no answers for a peer that asks and does not read', async () => {
+    const [replica, primary] = pair(new ManualClock());
+    await settle();
+    const ask = async (): Promise<number> => {
+      const before = primary.channel.sentBytes;
+      replica.connection.send({ type: 'PING', time: 1n, echo: null });
+      await settle();
+      return primary.channel.sentBytes - before;
+    };
+    expect(await ask()).toBeGreaterThan(0);
+    primary.channel.unsent = 64 * 1024 * 1024;
+    expect(await ask()).toBe(0);
   });
 
   test('tells a peer that lives from one that does not', async () => {
