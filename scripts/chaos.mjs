@@ -1,6 +1,6 @@
 // `npm run test:chaos`: the replication suites with their full sizes, then nodes as processes that are killed,
-// frozen, cut
-// off, synced again and promoted at random, until the time is over. Ends with the figures; exit 1 on any failure.
+// frozen, cut off, synced again and promoted at random, until the time is over. Ends with the figures; exit 1 on any
+// failure.
 //
 // GAPLESS_CHAOS_MS: time for all of it (default 10 minutes). GAPLESS_SEED: repeats a run's choices (not its timing).
 // GAPLESS_CHAOS_ONLY=suites|nodes: one half. A run with too few faults counts as void, which is a failure.

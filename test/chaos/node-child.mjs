@@ -1,11 +1,10 @@
 // One database as a process, for tests that kill, freeze and restart nodes. Its parent asks by IPC and hears events
-// and,
-// while a load runs, every acknowledgement: what the parent heard of was acknowledged, whatever happens to this
+// and, while a load runs, every acknowledgement: what the parent heard of was acknowledged, whatever happens to this
 // process.
 //
 // The load: each writer owns a sequence key, and counts each of its commits in the same batch. So on every node, at
-// every
-// position, `own-w` = `count-w`, and `shared` is the sum of all; a record that is lost or applied twice breaks that.
+// every position, `own-w` = `count-w`, and `shared` is the sum of all; a record that is lost or applied twice breaks
+// that.
 import { seededRandom } from '../../dist/base/prng.js';
 import { describeError, open } from '../../dist/index.js';
 import { inspect, writeGeneration } from './generations.mjs';

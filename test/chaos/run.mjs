@@ -1,6 +1,5 @@
 // Three nodes as processes, one of them the primary under load; faults at random until the time is over. Each round:
-// one
-// fault, then a quiet point at which the oracles look. Oracles, by name:
+// one fault, then a quiet point at which the oracles look. Oracles, by name:
 //
 //   acknowledged-never-lost   what the parent heard acknowledged is there, after every restart and on every node
 //   prefix                    on every node, at any moment: whole batches, counters that fit their sequence keys

@@ -1,7 +1,7 @@
 /**
  * What stays within its bounds: memory beside a replica that takes nothing, a log that is trimmed, records around the
- * size
- * of the ring, a node that is alone, a process that is killed or frozen. GAPLESS_STALLED_BYTES: written meanwhile.
+ * size of the ring, a node that is alone, a process that is killed or frozen. GAPLESS_STALLED_BYTES: written
+ * meanwhile.
  */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,8 +1,7 @@
 /**
  * A whole session (hello, handshake, flows, hand-over, stream) under cuts at every frame boundary, flipped bytes,
- * frames
- * that are missing or come twice. GAPLESS_CUTS: how many cuts of a session are tried (default: a sample), or `all`;
- * GAPLESS_FLIPS: how many flips; GAPLESS_SEED.
+ * frames that are missing or come twice. GAPLESS_CUTS: how many cuts of a session are tried (default: a sample), or
+ * `all`; GAPLESS_FLIPS: how many flips; GAPLESS_SEED.
  */
 import net from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

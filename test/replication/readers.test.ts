@@ -1,7 +1,6 @@
 /**
  * Readers on a replica under bulk apply, and across a switch: they see whole batches, in order, and nothing else. In
- * the
- * replica's own thread and in another one. GAPLESS_SHARD_PAIRS=all: every pair of shard counts; GAPLESS_ROUNDS.
+ * the replica's own thread and in another one. GAPLESS_SHARD_PAIRS=all: every pair of shard counts; GAPLESS_ROUNDS.
  */
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
