@@ -112,8 +112,10 @@ void EngineImpl::BeginWantedEpoch() {
 }
 
 Result<Position> EngineImpl::BeginEpoch(Epoch epoch, uint8_t cause) {
-  const auto persist = [epoch](NodeState* state) {
+  const auto persist = [epoch, cause](NodeState* state) {
     state->role = Role::kPrimary;
+    // Who promotes a node takes what it has for the whole, also in the middle of a first sync.
+    if (cause == kCausePromote) state->incomplete = false;
     state->own_epoch = epoch;
     state->highest_term = std::max(state->highest_term, epoch.term);
   };

@@ -277,6 +277,21 @@ TEST("a flow that is cut, too long, unannounced, or not what its sender says is 
   CHECK(replica.engine->complete());
 }
 
+TEST("a node that is promoted in the middle of its first sync has a complete history of its own") {
+  Source source;
+  Bench replica;
+  MakeReplica(&replica);
+  REQUIRE_OK(replica.Open());
+  Transfer cut = source.transfer;
+  cut.flows[2].resize(cut.flows[2].size() - 8);
+  CHECK(FullSync(replica.engine.get(), cut).Is(Code::kCorrupt));
+  CHECK(!replica.engine->complete());
+  REQUIRE_OK(replica.engine->Promote(0));
+  CHECK(replica.engine->complete());
+  REQUIRE_OK(replica.Reopen());
+  CHECK(replica.engine->complete());
+}
+
 TEST("install waits for every announced flow") {
   Source source;
   Bench replica;
