@@ -58,7 +58,7 @@ Version* Shard::NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, 
 }
 
 void Shard::Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq) {
-  Upkeep();
+  Upkeep(value.size());
   Node* const node = hash_.Find(hash, key);
   if (node != nullptr) {
     if (node->head.load(std::memory_order_relaxed)->deleted()) AddKeys(1);
@@ -74,7 +74,7 @@ void Shard::Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, u
 }
 
 void Shard::Del(uint64_t hash, Slice key, uint64_t seq) {
-  Upkeep();
+  Upkeep(0);
   Node* const node = hash_.Find(hash, key);
   if (node != nullptr) PushDeletion(node, seq);
 }
@@ -105,7 +105,7 @@ void Shard::Enqueue(Node* node, uint64_t ready_seq) {
 
 void Shard::DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
   if (!unbounded && lower.Compare(upper) >= 0) return;
-  Upkeep();
+  Upkeep(0);
   if (PushSmallRange(lower, upper, unbounded, seq)) return;
   const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
   SetRanges(RangeSet::With(before, lower, upper, unbounded, seq));

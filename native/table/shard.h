@@ -73,7 +73,7 @@ class Shard {
   void Enqueue(Node* node, uint64_t ready_seq);
   bool PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
 
-  void Upkeep();
+  void Upkeep(size_t value_bytes);
   bool Refresh();
   bool PruneOne();
   void PruneQueued(Node* node, uint32_t queue);
@@ -100,7 +100,8 @@ class Shard {
 
   // Writer only from here.
   uint64_t writes_ = 0;
-  uint64_t floor_ = 0;  // as of the last Refresh; stays true
+  uint64_t fresh_bytes_ = 0;  // of values, since the last Refresh
+  uint64_t floor_ = 0;        // as of the last Refresh; stays true
   uint64_t views_version_ = 0;
   std::vector<uint64_t> views_;  // sorted sequences
   ChunkQueue<Waiting> prune_;

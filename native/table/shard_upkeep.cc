@@ -8,16 +8,21 @@
 namespace gapless::table {
 namespace {
 
-constexpr uint64_t kRefreshEvery = 64;   // writes
-constexpr uint64_t kSweepEvery = 16;     // writes
-constexpr uint32_t kSweepNodes = 64;     // for each of these
-constexpr uint32_t kPrunesPerWrite = 2;  // a write adds one at most, but for deletes of ranges
+constexpr uint64_t kRefreshEvery = 64;       // writes
+constexpr uint64_t kRefreshBytes = 1 << 20;  // or so many bytes of values, if they come first
+constexpr uint64_t kSweepEvery = 16;         // writes
+constexpr uint32_t kSweepNodes = 64;         // for each of these
+constexpr uint32_t kPrunesPerWrite = 2;      // a write adds one at most, but for deletes of ranges
 constexpr size_t kPrefetchDistance = 4;
 
 }  // namespace
 
-void Shard::Upkeep() {
-  if (++writes_ % kRefreshEvery == 0) (void)Refresh();
+void Shard::Upkeep(size_t value_bytes) {
+  fresh_bytes_ += value_bytes;
+  if (++writes_ % kRefreshEvery == 0 || fresh_bytes_ >= kRefreshBytes) {
+    (void)Refresh();
+    fresh_bytes_ = 0;
+  }
   for (uint32_t i = 0; i < kPrunesPerWrite && PruneOne(); i++) {
   }
   if (writes_ % kSweepEvery == 0 && SweepDue()) SweepStep(kSweepNodes);

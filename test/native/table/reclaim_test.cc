@@ -35,6 +35,16 @@ TEST("overwriting keys keeps memory flat and takes nothing from the system") {
   }
 }
 
+TEST("overwriting large values keeps few of them") {
+  Store store(1);
+  const std::string value(1 << 20, 'v');
+  for (uint64_t seq = 1; seq <= 100; seq++) {
+    store.Apply(PutOf("k" + std::to_string(seq % 4), value, seq));
+    store.Publish(seq);
+  }
+  CHECK_LE(store.stats().memtable_bytes, uint64_t{16} << 20);
+}
+
 TEST("putting and deleting ever new keys keeps memory flat") {
   Store store(1);
   uint64_t seq = 0;
