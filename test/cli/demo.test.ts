@@ -42,8 +42,11 @@ describe('the demo', () => {
       'different',
     ]);
     expect(report).toMatchObject({ ok: true, files, acknowledged: files, missing: 0, different: 0 });
-    expect(report['resyncs']).toMatchObject({ ring: 1, full: 1, rewind: 0, padding: 0 });
-    expect((report['resyncs'] as Json)['wal']).toBeGreaterThanOrEqual(2);
+    expect(report['resyncs']).toMatchObject({ full: 1, rewind: 0, padding: 0 });
+    // The short cut is the ring's, the long one the segments'; behind the primary's restart it is the ring's if the
+    // replica had everything, otherwise the segments'.
+    const { ring, wal } = report['resyncs'] as { readonly ring: number; readonly wal: number };
+    expect([ring >= 1, wal >= 1, ring + wal >= 3]).toEqual([true, true, true]);
     expect((report['fullSync'] as Json)['keys']).toBeGreaterThan(0);
     const digests = report['digest'] as Json;
     expect(digests['primary']).toBe(digests['replica']);
