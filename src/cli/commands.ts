@@ -64,23 +64,38 @@ export function findCommand(words: readonly string[]): Found {
   if (one !== undefined) return { command: one, rest: words.slice(1) };
   const two = commands.find(({ syntax }) => syntax.name === `${first} ${second}`);
   if (two !== undefined) return { command: two, rest: words.slice(2) };
-  const family = commands.map(({ syntax }) => syntax.name).filter((name) => name.startsWith(`${first} `));
+  const family = familyOf(first);
   if (family.length > 0)
-    throw new UsageError(`${first} is one of: ${family.map((name) => `gapless ${name}`).join(', ')}`);
+    throw new UsageError(`${first} is one of: ${family.map(({ syntax }) => `gapless ${syntax.name}`).join(', ')}`);
   throw unknownCommand(first, [...new Set(commands.map(({ syntax }) => syntax.name.split(' ')[0] ?? ''))]);
+}
+
+/** The commands of two words that begin with this one. */
+function familyOf(first: string): readonly Command[] {
+  return commands.filter(({ syntax }) => syntax.name.startsWith(`${first} `));
+}
+
+/** The text of `gapless snapshot --help`; undefined if these words do not ask for it. */
+export function familyHelp(words: readonly string[]): string | undefined {
+  const [first = '', second] = words;
+  const family = familyOf(first);
+  if (family.length === 0 || second !== '--help') return undefined;
+  const names = family.map(({ syntax }) => `gapless ${syntax.name}`).join(', ');
+  return [`${names}:`, '', ...family.map(summaryRow), '', 'Each of them with --help says more.', ''].join('\n');
+}
+
+function summaryRow({ syntax }: Command): string {
+  return `  ${`${syntax.name} ${syntax.operands}`.trimEnd().padEnd(34)} ${syntax.summary}`;
 }
 
 /** The text of `gapless --help`. */
 export function overview(): string {
-  const rows = commands.map(
-    ({ syntax }) => `  ${`${syntax.name} ${syntax.operands}`.trimEnd().padEnd(34)} ${syntax.summary}`,
-  );
   return [
     'gapless COMMAND ...',
     '',
     'An argument that starts with http:// or https:// is the status address of a node, any other DIR a directory.',
     '',
-    ...rows,
+    ...commands.map(summaryRow),
     '',
     'gapless COMMAND --help says more. Exit codes: 0 done, 1 failed or the answer is no, 2 usage.',
     '',

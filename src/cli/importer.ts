@@ -2,10 +2,12 @@
  * Moves the entries of a source into a target, batch by batch: while one batch waits for its acknowledgement the next
  * one is read. Used by `gapless import` and by the demo.
  */
+import { createError } from '../errors.js';
 import type { Position } from '../position.js';
 import type { AckLog } from './ack-log.js';
 import type { ImportSource, SourceEntry } from './import-source.js';
 import type { Target, WriteFlags } from './target.js';
+import { UsageError } from './usage.js';
 
 /** A batch ends early rather than grow beyond this. */
 export const batchBytesMax: number = 8 * 1024 * 1024;
@@ -93,13 +95,20 @@ export async function importEntries(plan: ImportPlan): Promise<ImportResult> {
         position,
       };
       plan.onBatch(result);
-      if ('error' in following) throw following.error;
+      if ('error' in following) throw afterWrites(following.error, result);
       next = following.value;
     }
   } finally {
     await iterator.return();
   }
   return result;
+}
+
+/** A usage error says that nothing was touched; behind the first batch that would be wrong. */
+function afterWrites(error: unknown, { entries }: ImportCounts): unknown {
+  if (!(error instanceof UsageError)) return error;
+  const message = `${error.message}; the ${entries} entries before it are written`;
+  return createError('IO', message, { cause: error, details: { entries } });
 }
 
 type Settled<T> = { readonly value: T } | { readonly error: unknown };

@@ -17,11 +17,11 @@ const knownFields: Readonly<Record<string, readonly string[]>> = {
 
 /** A usage error that names the line, as `details.line` of the answer. */
 export class LineError extends UsageError {
-  readonly line: number;
+  override readonly details: Readonly<Record<string, unknown>>;
 
   constructor(line: number, message: string) {
     super(`line ${line}: ${message}`);
-    this.line = line;
+    this.details = { line };
   }
 }
 
@@ -104,8 +104,12 @@ function rangeOf(fields: Map<string, unknown>): ByteRange {
 
 function incrementOf(by: unknown): bigint {
   if (typeof by === 'number' && Number.isSafeInteger(by)) return BigInt(by);
-  if (typeof by === 'string' && /^-?\d{1,19}$/.test(by)) return BigInt(by);
-  throw new UsageError('"by" must be a whole number or its decimal text');
+  if (typeof by !== 'string' || !/^-?\d{1,19}$/.test(by)) {
+    throw new UsageError('"by" must be a whole number or its decimal text');
+  }
+  const step = BigInt(by);
+  if (BigInt.asIntN(64, step) !== step) throw new UsageError(`"by" must fit into 64 bits, not ${by}`);
+  return step;
 }
 
 function versionOf(version: unknown): Version | null {

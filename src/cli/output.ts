@@ -57,7 +57,7 @@ export class Output {
   failure(error: unknown): number {
     const body = errorBody(error);
     if (this.json) this.note(JSON.stringify({ error: body }));
-    else this.note(`gapless: ${body.message}${body.code === 'USAGE' ? '' : ` (${body.code})`}`);
+    else this.note(`gapless: ${body.message}${place(body)}${body.code === 'USAGE' ? '' : ` (${body.code})`}`);
     return body.code === 'USAGE' ? 2 : 1;
   }
 }
@@ -68,7 +68,15 @@ export function errorBody(error: unknown): ErrorBody {
   const message = error instanceof Error ? error.message : String(error);
   const usage = error instanceof UsageError || error instanceof TypeError || error instanceof RangeError;
   const code: AnyCode = usage ? 'USAGE' : 'IO';
-  return { code, message, retryable: false, details: systemDetails(error) };
+  const details = error instanceof UsageError ? error.details : systemDetails(error);
+  return { code, message, retryable: false, details };
+}
+
+/** Where the error is, if its message does not say so. */
+function place({ message, details }: ErrorBody): string {
+  const { file, offset } = details;
+  if (typeof file !== 'string' || message.includes(file)) return '';
+  return typeof offset === 'number' ? `: ${file} at byte ${offset}` : `: ${file}`;
 }
 
 function systemDetails(error: unknown): Record<string, unknown> {

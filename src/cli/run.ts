@@ -4,7 +4,7 @@
 
 import { packageVersion } from '../index.js';
 import { type Command, type Context, exitDone, exitUsage } from './command.js';
-import { findCommand, overview } from './commands.js';
+import { familyHelp, findCommand, overview } from './commands.js';
 import { Output, type Streams } from './output.js';
 import { helpText, type ParsedCommand, parseCommand } from './usage.js';
 
@@ -21,6 +21,8 @@ export async function run(words: readonly string[], process: Process): Promise<n
     }
     if (first === '--help' || first === '-h' || first === 'help') return await print(output, overview());
     if (first === '--version') return await print(output, `${packageVersion()}\n`);
+    const family = familyHelp(words);
+    if (family !== undefined) return await print(output, family);
     const { command, rest } = findCommand(words);
     const parsed = parseCommand(command.syntax, rest);
     if (parsed.has('help')) return await print(output, helpText(command.syntax));

@@ -11,6 +11,7 @@ import {
   type ReplicationOptionsGiven,
   replicationOptionTable,
 } from '../options.js';
+import { requireDirectory } from './open-target.js';
 import { type HostPort, parseHostPort, parseSize } from './text.js';
 import { type Flag, type ParsedCommand, UsageError } from './usage.js';
 
@@ -97,7 +98,7 @@ export function servePlan(parsed: ParsedCommand): ServePlan {
   if (parsed.has('no-status') && parsed.has('status'))
     throw new UsageError('serve: --status and --no-status exclude each other');
   const [directory = ''] = parsed.operands;
-  if (directory === '') throw new UsageError('serve: the path of the directory is empty');
+  requireDirectory(directory, 'serve');
   const plan: ServePlan = {
     directory,
     listen: address('listen'),

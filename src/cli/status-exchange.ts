@@ -7,7 +7,6 @@ import { GaplessError } from '../errors.js';
 import type { EventHub } from './event-hub.js';
 import { readBody, type Target } from './http-request.js';
 import type { NodeCell } from './node-cell.js';
-import { LineError } from './operations.js';
 import { errorBody } from './output.js';
 import { parseCount } from './text.js';
 import { UsageError } from './usage.js';
@@ -107,7 +106,6 @@ export class Exchange {
 export function describeFailure(error: unknown): { readonly status: number; readonly body: object } {
   const body = errorBody(error);
   if (error instanceof GaplessError) return { status: error.status, body };
-  if (error instanceof LineError) return { status: 400, body: { ...body, details: { line: error.line } } };
   if (error instanceof MethodRefusal) return { status: 405, body };
   return { status: body.code === 'USAGE' ? 400 : 500, body };
 }

@@ -7,6 +7,8 @@ import { parseArgs } from 'node:util';
 /** Exit 2: unknown command or flag, wrong type, missing argument. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+  /** What the error object says besides the message. */
+  readonly details: Readonly<Record<string, unknown>> = {};
 }
 
 /** A flag: `string` takes a value, `boolean` none. `value` is how the value is called in help. */
