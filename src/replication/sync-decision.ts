@@ -210,12 +210,20 @@ function padOver(primary: PrimaryFacts, log: LogAnswers, diverged: Diverged): Sy
   return { tier: 'padding', reason: 'undo_unavailable', to, ...diverged };
 }
 
-/** Line 3: both have a record that began the primary's term, and they differ. */
+/**
+ * Line 3: both have a record that began the primary's term, and they differ. A crash may have skipped runs of a term,
+ * so it is the first of each list that began it; of a list whose older entries were folded away the other knows more.
+ */
 function hasOtherOwner(replica: ReplicaFacts, primary: PrimaryFacts): boolean {
-  const began = `${parseEpoch(primary.epoch).term}.0`;
-  const ours = primary.epochs.find(({ epoch }) => epoch === began);
-  const theirs = replica.epochs.find(({ epoch }) => epoch === began);
-  return ours !== undefined && theirs !== undefined && ours.chain !== theirs.chain;
+  const { term } = parseEpoch(primary.epoch);
+  const ours = primary.epochs.find(({ epoch }) => parseEpoch(epoch).term === term);
+  const theirs = replica.epochs.find(({ epoch }) => parseEpoch(epoch).term === term);
+  if (ours === undefined || theirs === undefined) return false;
+  return !hasEntry(replica.epochs, ours) && !hasEntry(primary.epochs, theirs);
+}
+
+function hasEntry(epochs: readonly EpochFact[], { epoch, chain }: EpochFact): boolean {
+  return epochs.some((other) => other.epoch === epoch && other.chain === chain);
 }
 
 /** A primary without a record will begin term 1: a replica that has seen term 1 does not fence it. */

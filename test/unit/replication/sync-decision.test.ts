@@ -85,6 +85,17 @@ describe('line 3', () => {
     const later = promoted.begin('3.0', 'b');
     expect(decide(other, later)).toMatchObject({ tier: 'rewind', common: base.head });
   });
+  test('whoever began the term in which run: a crash may have skipped the first ones', () => {
+    const skipped = base.begin('2.1', 'c').append('c', 1);
+    expect(answer(skipped, promoted)).toBe('stop epoch_conflict');
+    expect(answer(promoted, skipped)).toBe('stop epoch_conflict');
+    expect(answer(skipped, skipped.begin('2.2', 'c'))).toBe('wal');
+  });
+  test('a list whose older entries were folded away is no conflict', () => {
+    const reopened = promoted.begin('2.1', 'b').append('b', 1);
+    const folded = { epochs: reopened.epochs.filter(({ epoch }) => epoch === '2.1') };
+    expect(answer(promoted.begin('2.1', 'b'), reopened, { primary: folded })).toBe('wal');
+  });
   test('other runs of the same term are no conflict', () => {
     const reopened = base.begin('1.1', 'a').append('a', 1);
     expect(answer(base, reopened)).toBe('wal');
