@@ -64,7 +64,15 @@ export function decide(ports: ReplicationPorts, progress: Progress, handshake: F
   const primary = primaryFacts(ports, progress);
   const at = new Map<bigint, LogAt>();
   for (const offset of offsetsToLookUp(replica, primary)) at.set(offset, lookUp(ports, primary.head, offset));
-  return withoutUndoing(decideSync(replica, primary, { at, paddingTo: null }), replica.acceptLoss);
+  const answers = { at, paddingTo: null };
+  const decideFor = (facts: ReplicaFacts): SyncDecision =>
+    withoutUndoing(decideSync(facts, primary, answers), facts.acceptLoss);
+  // To ask for a full sync is not yet to accept what it gives up.
+  if (replica.asksFull === 'operator' && !replica.acceptLoss) {
+    const unasked = decideFor({ ...replica, asksFull: null });
+    if (unasked.tier === 'stop') return unasked;
+  }
+  return decideFor(replica);
 }
 
 /**

@@ -154,6 +154,9 @@ describe('an old primary with a suffix', () => {
     await until('the stop', () => old.saw('needs_operator', { reason: 'undo_unavailable' }).length > 0);
     expect(old.saw('resync').at(-1)).toMatchObject({ tier: 'stop', reason: 'undo_unavailable' });
     expect(old.db.get('key')?.toString()).toBe('111');
+    // To ask for a full sync is not to accept that it takes the suffix away.
+    expect(await old.db.replication.resync({ full: true })).toEqual({ tier: 'stop', reason: 'undo_unavailable' });
+    expect(old.db.get('key')?.toString()).toBe('111');
     await old.db.replication.follow({ ...successor, acceptLoss: true });
     await converged(next, old);
     expect(old.db.get('key')?.toString()).toBe('222');
