@@ -110,6 +110,7 @@ class Scanner {
   bool CheckFrom(size_t index, uint64_t file_position);
   Status TakeRecord(const Frame& frame, const Position& before, uint64_t timestamp_before);
   Status CheckRestOfClosed(size_t index, const OpenSegment& segment);
+  void NoteProven();
   void StopAt(size_t index, uint64_t file_offset, const std::string& what);
   void StopAtGap(size_t index);
   Status ExamineBehind();
@@ -214,6 +215,8 @@ Status Scanner::ScanSegment(size_t index) {
   if (index == first_ && !options_.whole) {
     RETURN_IF_ERROR(SeekToFrom(index, segment, &reader));
   }
+  result_.proven_file_offset = kSegmentHeaderBytes;
+  NoteProven();
   RETURN_IF_ERROR(Walk(index, &reader));
   if (!stop_ && index + 1 < listed_.size()) return CheckRestOfClosed(index, segment);
   return Status::Ok();
@@ -296,7 +299,14 @@ Status Scanner::Walk(size_t index, FrameReader* reader) {
         return Status::Ok();
     }
     end_file_offset_ = reader->file_position();
+    NoteProven();
   }
+}
+
+// Whatever raises D says so in a mark that stands behind everything it covers, or is known from the
+// beginning: one pass is enough.
+void Scanner::NoteProven() {
+  if (position_.offset <= result_.durable_mark) result_.proven_file_offset = end_file_offset_;
 }
 
 // The history that leads to `from` must be the checkpoint's own. False stops the scan.

@@ -2,11 +2,14 @@
 #include "log/segment_writer.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "io/file_names.h"
 
 namespace gapless::log {
 namespace {
+
+constexpr uint64_t kWriteAgainBytes = 1 << 20;
 
 Status RemoveIfThere(io::FileSystem* fs, const std::string& path) {
   const Result<bool> exists = fs->Exists(path);
@@ -29,31 +32,57 @@ Status SegmentWriter::Create(const LogOptions& options, const Position& start, u
   return options.fs->SyncDirectory(options.directory);
 }
 
-Status SegmentWriter::Open(const SegmentInfo& last, uint64_t file_end) {
+Status SegmentWriter::Open(const SegmentInfo& last, uint64_t proven, uint64_t file_end) {
   Result<std::unique_ptr<io::File>> file = options_.fs->Open(last.path, io::OpenMode::kReadWrite);
   if (!file.ok()) return file.status();
   file_ = std::move(file.value());
   path_ = last.path;
   start_ = last.start.offset;
   file_end_ = record_end_ = file_end;
-  // What the scan read may stand in the page cache only; from here on it counts as durable.
+  // What the scan read may stand in the page cache only; from here on it counts as durable. After a
+  // failed sync the kernel calls those pages clean and no sync writes them: they are made dirty
+  // again, with the marks, of which a lost one would be a hole in front of the next record.
+  RETURN_IF_ERROR(SkipMarksBefore(&proven));
+  RETURN_IF_ERROR(WriteAgain(proven, file_end));
   RETURN_IF_ERROR(file_->Sync());
   RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
   RETURN_IF_ERROR(RemoveIfThere(options_.fs, io::JoinPath(options_.directory, kNextSegmentFile)));
-  char bytes[kMarkBytes];
-  while (record_end_ >= kSegmentHeaderBytes + kMarkBytes) {
-    size_t got = 0;
-    RETURN_IF_ERROR(file_->ReadAt(record_end_ - kMarkBytes, bytes, sizeof bytes, &got));
-    Mark mark;
-    if (got != sizeof bytes || !DecodeMark(PlaceAt(record_end_ - kMarkBytes), bytes, &mark)) break;
-    record_end_ -= kMarkBytes;
-  }
+  RETURN_IF_ERROR(SkipMarksBefore(&record_end_));
   const Result<uint64_t> size = file_->Size();
   if (!size.ok()) return size.status();
   capacity_ = size.value();
   if (capacity_ >= options_.segment_bytes) return Status::Ok();
   const Status grown = Grow(options_.segment_bytes);
   return grown.Is(Code::kNoSpace) ? Status::Ok() : grown;
+}
+
+Status SegmentWriter::SkipMarksBefore(uint64_t* position) {
+  char bytes[kMarkBytes];
+  while (*position >= kSegmentHeaderBytes + kMarkBytes) {
+    size_t got = 0;
+    RETURN_IF_ERROR(file_->ReadAt(*position - kMarkBytes, bytes, sizeof bytes, &got));
+    Mark mark;
+    if (got != sizeof bytes || !DecodeMark(PlaceAt(*position - kMarkBytes), bytes, &mark)) break;
+    *position -= kMarkBytes;
+  }
+  return Status::Ok();
+}
+
+Status SegmentWriter::WriteAgain(uint64_t begin, uint64_t end) {
+  if (begin >= end) return Status::Ok();
+  const std::unique_ptr<char[]> chunk(new char[std::min(kWriteAgainBytes, end - begin)]);
+  while (begin < end) {
+    const size_t wanted = static_cast<size_t>(std::min(kWriteAgainBytes, end - begin));
+    size_t got = 0;
+    RETURN_IF_ERROR(file_->ReadAt(begin, chunk.get(), wanted, &got));
+    if (got != wanted) {
+      return Status::Error(Code::kIo, "the log's last segment became shorter while it was opened")
+          .WithFile(path_, static_cast<int64_t>(begin + got));
+    }
+    RETURN_IF_ERROR(file_->WriteAt(begin, Slice(chunk.get(), wanted)));
+    begin += wanted;
+  }
+  return Status::Ok();
 }
 
 Result<uint64_t> SegmentWriter::Write(Slice records, uint64_t offset, uint64_t durable) {

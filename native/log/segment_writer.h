@@ -24,8 +24,8 @@ class SegmentWriter {
   static Status Create(const LogOptions& options, const Position& start, uint64_t clock,
                        bool padded);
   // Opens the last segment at `file_end`, makes sure that all of it is durable, and allocates as
-  // much as there is room for.
-  Status Open(const SegmentInfo& last, uint64_t file_end);
+  // much as there is room for. A sync is known to have covered the records in front of `proven`.
+  Status Open(const SegmentInfo& last, uint64_t proven, uint64_t file_end);
 
   // Writes records behind a mark that says `durable`; an equal one that stands there serves too.
   // Returns the file position of the first record.
@@ -55,6 +55,9 @@ class SegmentWriter {
     return MarkPlace{options_.secret, start_, file_position};
   }
   Status CloseCurrent(uint64_t end);
+  Status WriteAgain(uint64_t begin, uint64_t end);
+  // Moves `*position` in front of the marks that end there.
+  Status SkipMarksBefore(uint64_t* position);
 
   const LogOptions& options_;
   std::unique_ptr<io::File> file_;
