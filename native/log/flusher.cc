@@ -257,6 +257,10 @@ Status LogWriter::AllocateStep() {
     } else if (!next_claimed_) {
       next = std::max(next_wanted_, standard);
       if (next <= next_capacity_) next = 0;
+    } else if (no_space_ && next_wanted_ != 0) {
+      // What was refused is wanted still, and can be tried when the claimed segment is in use.
+      retry_at_ = options_.clock->MonotonicUs() + kNoSpaceRetryUs;
+      return Status::Ok();
     }
   }
   Status status;
