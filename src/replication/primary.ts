@@ -206,6 +206,9 @@ export class Primary implements SessionOwner {
   }
 
   acknowledged(): void {
+    // A fence from another thread may be younger than the last wake.
+    this.progress.refresh();
+    if (!this.progress.isPrimary || this.progress.isFenced) return;
     const counting: Acknowledged[] = [];
     for (const { counted } of this.#sessions.values()) if (counted !== undefined) counting.push(counted);
     const { ackReplicas, ackLevel } = this.ports.options;
@@ -216,7 +219,7 @@ export class Primary implements SessionOwner {
         this.ports.news();
       }
     }
-    if (this.progress.isPrimary && !this.progress.isFenced) this.#waiters.advance(counting);
+    this.#waiters.advance(counting);
   }
 
   damaged(session: PrimarySession): void {
