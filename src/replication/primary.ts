@@ -44,6 +44,8 @@ export class Primary implements SessionOwner {
   #listener: Listener | undefined;
   #commit: Position = emptyPosition();
   #promised: Position = emptyPosition();
+  /** The history that `#commit` and `#promised` are in. */
+  #generation: bigint;
   #refused = 0;
 
   constructor(
@@ -55,6 +57,7 @@ export class Primary implements SessionOwner {
     this.ports = ports;
     this.progress = progress;
     this.slots = new Slots(ports.store, ports.options.slotMaxBytes);
+    this.#generation = progress.generation;
     this.#tally = tally;
     this.#connect = connect;
     this.#waiters = new AckWaiters(ports.clock, (position) => this.#promise(position));
@@ -70,10 +73,12 @@ export class Primary implements SessionOwner {
     return this.#refused;
   }
   get promised(): Position {
+    this.#noteHistory();
     return this.#promised;
   }
   /** Where the store's policy is met. */
   get commitPosition(): Position {
+    this.#noteHistory();
     return this.ports.options.ackReplicas === 0 ? this.progress.durable : this.#commit;
   }
   get undoFloor(): Position {
@@ -181,7 +186,7 @@ export class Primary implements SessionOwner {
       shippingEnd: this.progress.shippingEnd,
       visible: this.progress.visible,
       commit: this.commitPosition,
-      promised: this.#promised,
+      promised: this.promised,
       undoFloor: this.undoFloor,
       time: this.ports.clock.now(),
     };
@@ -208,6 +213,7 @@ export class Primary implements SessionOwner {
   acknowledged(): void {
     // A fence from another thread may be younger than the last wake.
     this.progress.refresh();
+    this.#noteHistory();
     if (!this.progress.isPrimary || this.progress.isFenced) return;
     const counting: Acknowledged[] = [];
     for (const { counted } of this.#sessions.values()) if (counted !== undefined) counting.push(counted);
@@ -229,6 +235,14 @@ export class Primary implements SessionOwner {
   ended(session: PrimarySession): void {
     this.#connections.delete(session.connection);
     if (this.#sessions.get(session.nodeId) === session) this.#sessions.delete(session.nodeId);
+  }
+
+  /** A full sync replaced the history: offsets of the former one say nothing about it. */
+  #noteHistory(): void {
+    if (this.progress.generation === this.#generation) return;
+    this.#generation = this.progress.generation;
+    this.#commit = emptyPosition();
+    this.#promised = emptyPosition();
   }
 
   #promise(position: Position): void {

@@ -51,6 +51,10 @@ export class Replica implements LinkOwner {
   #retryAt: number | undefined;
   #operator: { readonly reason: Reason; readonly details: string } | undefined;
   #promised: Position = emptyPosition();
+  /** As the last COMMIT of this link said; undefined: none came. */
+  #toldPromised: Position | undefined;
+  /** Of a history that was replaced: the next COMMIT says what holds. */
+  #isPromisedOld = false;
   #isStopped = false;
   #isDialling = false;
   #waitingForDecision: { resolve(decided: Decided): void; reject(error: Error): void }[] = [];
@@ -219,7 +223,9 @@ export class Replica implements LinkOwner {
   }
 
   heard(commit: FrameOf<'COMMIT'>): void {
-    if (commit.promised.offset > this.#promised.offset) this.#promised = commit.promised;
+    this.#toldPromised = commit.promised;
+    if (this.#isPromisedOld || commit.promised.offset > this.#promised.offset) this.#promised = commit.promised;
+    this.#isPromisedOld = false;
     // It says how far behind this node is; nothing else need move for that.
     this.ports.news();
   }
@@ -229,6 +235,8 @@ export class Replica implements LinkOwner {
     this.#syncBackoff.reset();
     this.#asksOperatorSync = false;
     this.#recoverySyncDone = true;
+    this.#promised = this.#toldPromised ?? this.#promised;
+    this.#isPromisedOld = this.#toldPromised === undefined;
   }
 
   streaming(link: ReplicaLink, lag: Lag): void {
@@ -282,6 +290,7 @@ export class Replica implements LinkOwner {
       channel.destroy();
       return;
     }
+    this.#toldPromised = undefined;
     const link = new ReplicaLink(this);
     this.#link = link;
     link.attach(this.#connect(channel, link, 'control'));
