@@ -211,8 +211,8 @@ export class Primary implements SessionOwner {
   }
 
   acknowledged(): void {
-    // A fence from another thread may be younger than the last wake.
-    this.progress.refresh();
+    // A fence from another thread may be younger than the last wake; it matters where somebody waits.
+    if (this.ports.options.ackReplicas > 0 || this.#waiters.size > 0) this.progress.refresh();
     this.#noteHistory();
     if (!this.progress.isPrimary || this.progress.isFenced) return;
     const counting: Acknowledged[] = [];
