@@ -39,6 +39,11 @@ export class CommitValue implements Commit {
     return this.#words[2] ?? 0n;
   }
 
+  /** term | run << 32 */
+  get epochWord(): bigint {
+    return this.#words[0] ?? 0n;
+  }
+
   get position(): Position {
     this.#position ??= decodePosition(new DataView(this.#words.buffer, this.#words.byteOffset), 0);
     return this.#position;

@@ -70,12 +70,18 @@ export class Committer {
   readonly #tickets = new Map<bigint, Queued>();
   readonly #out = new BigUint64Array(submitWords.count);
   #isPending = false;
+  /** Stops of acknowledging that were dealt with. */
+  #stops: bigint;
   /** Who waits until nothing is pending. */
   #idle: (() => void)[] = [];
 
-  /** `lookAgain` makes the owner look at progress: an empty batch appends nothing, so no wake need come for it. */
-  constructor(store: NativeStore, level: DurabilityName, alive: KeepAlive, lookAgain: () => void) {
+  /**
+   * `stops`: of progress, now. `lookAgain` makes the owner look at progress: an empty batch appends nothing, so no wake
+   * need come for it.
+   */
+  constructor(store: NativeStore, level: DurabilityName, alive: KeepAlive, stops: bigint, lookAgain: () => void) {
     this.#alive = alive;
+    this.#stops = stops;
     this.#store = store;
     this.#level = level;
     this.#lookAgain = lookAgain;
@@ -122,13 +128,32 @@ export class Committer {
   /** Resolves what is acknowledged; called on each wake. */
   progressed(progress: Progress): void {
     if (progress.hasCompletions) this.#complete();
-    // What was durable before a poisoning is; a fenced node acknowledges nothing more, whatever it synced.
-    if (progress.isAcknowledging || !progress.isFenced) {
+    const stops = progress.stops - this.#stops;
+    this.#stops = progress.stops;
+    const isPoisoned = !progress.isAcknowledging && !progress.isFenced;
+    if (stops > 0n && progress.isAcknowledging) this.#rejectStopped(progress);
+    // What was durable before a poisoning is, unless a fence came before it; a fenced node acknowledges nothing more,
+    // whatever it synced.
+    if (progress.isAcknowledging || (isPoisoned && stops <= 1n)) {
       this.#settle(this.#lines.sync, progress.durableOffset);
       this.#settle(this.#lines.os, progress.writtenOffset);
     }
     if (!progress.isAcknowledging) this.rejectAll(this.#store.state().stop);
     this.#notePending();
+  }
+
+  /** A change of role ended a stop before this thread looked: only commits of an epoch begun behind it go on. */
+  #rejectStopped(progress: Progress): void {
+    const kept = progress.isPrimary ? progress.ownEpochWord : undefined;
+    const cause = createError('FENCED', 'a higher term was seen while this commit was waited for');
+    for (const line of [this.#lines.sync, this.#lines.os]) {
+      for (let left = line.size; left > 0; left--) {
+        const item = line.shift();
+        if (item === undefined) break;
+        if (item.commit.epochWord === kept) line.push(item);
+        else item.reject(inDoubt(cause, item.commit));
+      }
+    }
   }
 
   /** Everything that waits is in doubt. */

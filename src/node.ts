@@ -88,7 +88,8 @@ export class Node {
     this.openedAt = this.clock.monotonic();
     this.progress = new Progress(store);
     const alive = new KeepAlive(store);
-    this.committer = new Committer(store, durabilityName(store.state().durability), alive, () => this.woken());
+    const level = durabilityName(store.state().durability);
+    this.committer = new Committer(store, level, alive, this.progress.stops, () => this.woken());
     this.waits = new Waits(alive, this.clock);
     this.events = new Events(this.clock);
     this.#seen = {

@@ -263,8 +263,16 @@ Status EngineImpl::WaitFor(const Position& position, log::Durability level, uint
                                 ? UINT64_MAX
                                 : options_.clock->MonotonicUs() + timeout_ms * 1000;
   const MutexLock lock(&commit_mutex_);
+  const uint64_t stops = stops_;
+  const uint64_t generation = generation_count_;
   while (true) {
     const log::LogProgress progress = live_->log->progress();
+    // A stop that a change of role ended before this thread looked, and offsets of another history.
+    if (stops_ != stops) return last_stop_.With("position", ToText(position));
+    if (generation_count_ != generation) {
+      return Status::Error(Code::kInDoubt, "the history was replaced while this was waited for")
+          .With("position", ToText(position));
+    }
     // Two phases: what is reached counts only while this node may still acknowledge.
     if (!stop_status_.ok() && !closed_) return stop_status_.With("position", ToText(position));
     const Position& reached = level == log::Durability::kSync ? progress.durable

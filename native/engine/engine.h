@@ -128,8 +128,14 @@ struct Progress {
   Position durable;
   bool acknowledging = true;
   Status stop_status;
+  // Rises with every stop, and stays when a promotion or demotion ends it: whatever was pending
+  // when it moved must not be acknowledged.
+  uint64_t stops = 0;
+  bool fenced = false;
   bool no_space = false;
   uint64_t generation = 0;  // rises with each generation switch
+  // A repaired replica that has not reached again what it once had durable: it counts for nothing.
+  bool below_former_mark = false;
 };
 
 struct RecoveryReport {
@@ -231,7 +237,8 @@ class Engine {
   // return. kConflict has the details key, expected, actual: "1.1:42", or an empty text for null
   // (absent).
   virtual Submitted Submit(EngineClient* client, const WriteRequest& request, bool may_queue) = 0;
-  // Waits until `position` is durable / written as `level` says, or acknowledging stops.
+  // Waits until `position` is durable / written as `level` says, or acknowledging stops (also for a
+  // moment). kInDoubt: the history was replaced meanwhile.
   virtual Status WaitFor(const Position& position, log::Durability level, uint64_t timeout_ms) = 0;
   // A control record of the primary (CURSOR, DIGEST, CONFIG, NOOP).
   virtual Submitted SubmitControl(EngineClient* client, log::RecordKind kind, Slice body) = 0;

@@ -30,6 +30,7 @@ EngineImpl::EngineImpl(std::string path, const Options& options, std::unique_ptr
   role_ = state.role;
   is_primary_ = role_ == Role::kPrimary;
   complete_ = !state.incomplete;
+  former_mark_ = state.former_mark;
   own_epoch_ = state.own_epoch;
   // A node that began none yet goes on with the term of the history that it was given.
   own_term_ = own_epoch_.term != 0 ? own_epoch_.term : std::max<uint32_t>(1, last_term);
@@ -153,8 +154,11 @@ Progress EngineImpl::progress() const {
   if (log.poisoned && stop_status_.ok()) {
     progress.stop_status = Status::Error(Code::kPoisoned, "a write of the log failed");
   }
+  progress.stops = stops_;
+  progress.fenced = fenced_;
   progress.no_space = log.no_space;
   progress.generation = generation_count_;
+  progress.below_former_mark = former_mark_ > log.durable.offset;
   return progress;
 }
 
@@ -245,6 +249,8 @@ void EngineImpl::ShowShippingLocked() {
 void EngineImpl::StopLocked(Status why) {
   FailQueueLocked(why);
   stop_status_ = std::move(why);
+  last_stop_ = stop_status_;
+  ++stops_;
   progress_cond_.NotifyAll();
 }
 
@@ -350,6 +356,16 @@ void EngineImpl::DropRetired(bool all) {
   }
 }
 
+// Once reached, the mark goes from STATE too; an update that fails is made up for by the next one.
+void EngineImpl::ForgetFormerMark() {
+  {
+    const MutexLock lock(&commit_mutex_);
+    if (former_mark_ == 0 || former_mark_ > live_->log->progress().durable.offset) return;
+    former_mark_ = 0;
+  }
+  (void)UpdateState([](NodeState*) {});
+}
+
 void EngineImpl::Housekeep() {
   while (true) {
     bool epoch_wanted = false;
@@ -361,6 +377,7 @@ void EngineImpl::Housekeep() {
       if (stop_housekeeper_) return;
     }
     if (epoch_wanted) BeginWantedEpoch();
+    ForgetFormerMark();
     ExpireViews();
     DropRetired(false);
   }

@@ -186,6 +186,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Position ShippingLocked(const log::LogProgress& progress) const REQUIRES(commit_mutex_);
   void StopLocked(Status why) REQUIRES(commit_mutex_);
   bool DrainForClose();
+  void ForgetFormerMark();
 
   // commit.cc
   Status RefusalLocked() const REQUIRES(commit_mutex_);
@@ -255,6 +256,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Role role_ GUARDED_BY(commit_mutex_) = Role::kPrimary;
   bool complete_ GUARDED_BY(commit_mutex_) = true;
   bool fenced_ GUARDED_BY(commit_mutex_) = false;
+  uint64_t former_mark_ GUARDED_BY(commit_mutex_) = 0;  // of a repaired replica; 0: none
   Epoch own_epoch_ GUARDED_BY(commit_mutex_);
   uint32_t own_term_ GUARDED_BY(commit_mutex_) = 1;
   uint32_t highest_term_ GUARDED_BY(commit_mutex_) = 0;
@@ -264,6 +266,8 @@ class EngineImpl final : public Engine, private GenerationOwner {
   // Nothing at or behind this offset is shipped yet: an EPOCH record that is not durable.
   uint64_t ship_limit_ GUARDED_BY(commit_mutex_) = UINT64_MAX;
   Status stop_status_ GUARDED_BY(commit_mutex_);  // not OK: nothing is acknowledged any more
+  Status last_stop_ GUARDED_BY(commit_mutex_);    // stays when a change of role ends the stop
+  uint64_t stops_ GUARDED_BY(commit_mutex_) = 0;
   bool poisoned_ GUARDED_BY(commit_mutex_) = false;
   bool closing_ GUARDED_BY(commit_mutex_) = false;
   bool closed_ GUARDED_BY(commit_mutex_) = false;

@@ -27,11 +27,13 @@ Status EngineImpl::ChangeState(const std::function<void(NodeState*)>& change) {
   }
   NodeState next = state_file_->state();
   change(&next);
+  if (next.former_mark <= Live()->log->progress().durable.offset) next.former_mark = 0;
   RETURN_IF_ERROR(state_file_->Update(std::move(next)));
   const MutexLock lock(&commit_mutex_);
   const NodeState& state = state_file_->state();
   highest_term_ = std::max(highest_term_, state.highest_term);
   complete_ = !state.incomplete;
+  former_mark_ = state.former_mark;
   return Status::Ok();
 }
 
@@ -115,7 +117,10 @@ Result<Position> EngineImpl::BeginEpoch(Epoch epoch, uint8_t cause) {
   const auto persist = [epoch, cause](NodeState* state) {
     state->role = Role::kPrimary;
     // Who promotes a node takes what it has for the whole, also in the middle of a first sync.
-    if (cause == kCausePromote) state->incomplete = false;
+    if (cause == kCausePromote) {
+      state->incomplete = false;
+      state->former_mark = 0;
+    }
     state->own_epoch = epoch;
     state->highest_term = std::max(state->highest_term, epoch.term);
   };

@@ -6,13 +6,14 @@ namespace gapless::napi {
 
 namespace {
 
-constexpr size_t kProgressWords = 19;
+constexpr size_t kProgressWords = 20;
 constexpr uint64_t kAcknowledging = 1;
 constexpr uint64_t kNoSpace = 2;
 constexpr uint64_t kCompletions = 4;
 constexpr uint64_t kFenced = 8;
 constexpr uint64_t kPrimary = 16;
 constexpr uint64_t kComplete = 32;
+constexpr uint64_t kBelowFormerMark = 64;
 
 // Option names and where they go; absent ones stay as they are.
 class OptionReader {
@@ -199,12 +200,14 @@ napi_value Progress(StoreHandle& store, const Args& args) {
     store.waiting.push_back(std::move(completion));
   }
   out[16] = (progress.acknowledging ? kAcknowledging : 0) | (progress.no_space ? kNoSpace : 0) |
-            (store.waiting.empty() ? 0 : kCompletions) | (engine->fenced() ? kFenced : 0) |
+            (store.waiting.empty() ? 0 : kCompletions) | (progress.fenced ? kFenced : 0) |
             (engine->role() == engine::Role::kPrimary ? kPrimary : 0) |
-            (engine->complete() ? kComplete : 0);
+            (engine->complete() ? kComplete : 0) |
+            (progress.below_former_mark ? kBelowFormerMark : 0);
   out[17] = progress.generation;
   const Epoch own = engine->own_epoch();
   out[18] = uint64_t{own.run} << 32 | own.term;
+  out[19] = progress.stops;
   return nullptr;
 }
 

@@ -57,12 +57,14 @@ export const progressWords = {
   written: 4,
   durable: 8,
   shipping: 12,
-  /** bit 0: acknowledging, bit 1: no space, bit 2: completions wait, bit 3: fenced, bit 4: primary, bit 5: complete */
+  /** Bits of `progressFlags`. */
   flags: 16,
   generation: 17,
   /** term | run << 32 of the epoch that this node began last */
   ownEpoch: 18,
-  count: 19,
+  /** rises with every stop of acknowledging, and stays when a change of role ends it */
+  stops: 19,
+  count: 20,
 } as const;
 export const progressFlags = {
   acknowledging: 1n,
@@ -71,6 +73,7 @@ export const progressFlags = {
   fenced: 8n,
   primary: 16n,
   complete: 32n,
+  belowFormerMark: 64n,
 } as const;
 
 /** Words of the answer of `submit`. */

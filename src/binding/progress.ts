@@ -50,9 +50,17 @@ export class Progress {
   get generation(): bigint {
     return this.#word(progressWords.generation);
   }
+  /** Rises with every stop of acknowledging, and stays when a change of role ends it. */
+  get stops(): bigint {
+    return this.#word(progressWords.stops);
+  }
+  /** The first word of a position of `ownEpoch`. */
+  get ownEpochWord(): bigint {
+    return this.#word(progressWords.ownEpoch);
+  }
   /** "term.run" of the epoch that this node began last. */
   get ownEpoch(): string {
-    const word = this.#word(progressWords.ownEpoch);
+    const word = this.ownEpochWord;
     return `${word & 0xffff_ffffn}.${word >> 32n}`;
   }
   get isAcknowledging(): boolean {
@@ -73,6 +81,10 @@ export class Progress {
   /** False: a replica whose first full sync is unfinished. */
   get isComplete(): boolean {
     return this.#has(progressFlags.complete);
+  }
+  /** True: a repaired replica that has not reached again what it once had durable. */
+  get isBelowFormerMark(): boolean {
+    return this.#has(progressFlags.belowFormerMark);
   }
 
   #word(index: number): bigint {

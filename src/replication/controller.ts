@@ -215,6 +215,10 @@ export class ReplicationController implements Replication {
     if (!this.#progress.isPrimary && !this.#progress.isComplete) {
       throw createError('NOT_READY', 'this node has no complete state yet; force: true promotes it all the same');
     }
+    if (!this.#progress.isPrimary && this.#progress.isBelowFormerMark) {
+      const message = 'this node was repaired and has not reached again what it once had; force: true promotes it';
+      throw createError('NOT_READY', message, { details: { position: this.#progress.durable } });
+    }
     if (replica === undefined) return;
     if (replica.isSyncing) {
       throw createError('NOT_READY', 'this node is in a full sync; force: true promotes its old state');

@@ -441,7 +441,7 @@ export class ReplicaLink implements ConnectionHandler {
     const received = this.#sink?.received ?? queue.received;
     const durable = isStream ? progress.durable : nothing;
     const applied = isStream ? progress.visible : nothing;
-    const counts = isStream && progress.isComplete;
+    const counts = isStream && progress.isComplete && !progress.isBelowFormerMark;
     const said = `${received.offset} ${durable.offset} ${applied.offset} ${counts}`;
     if (!always && said === this.#acknowledged) return;
     this.#acknowledged = said;

@@ -184,7 +184,7 @@ export class Replica implements LinkOwner {
       promised: this.#promised,
       complete: this.progress.isComplete,
       consistent: true,
-      belowFormerMark: false,
+      belowFormerMark: this.progress.isBelowFormerMark,
       acceptLoss: this.#acceptLoss,
       asksFull: this.#asksOperatorSync ? 'operator' : ownReason,
       capabilities: 1n,

@@ -1,5 +1,8 @@
 // Promotion, fencing, demotion: who may write, who notices, what is refused.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { repairDirectory } from '../../dist/index.js';
 import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
 import { FrameProxy } from './proxy.js';
 
@@ -10,6 +13,20 @@ let proxy: FrameProxy;
 
 vi.setConfig({ testTimeout: 20_000, hookTimeout: 10_000 });
 const anywhere = { host: '127.0.0.1', port: 0 };
+
+/** Damages the first record of the log of a closed node that holds these bytes. */
+function flipIn(dir: string, content: string): void {
+  const log = join(dir, readdirSync(dir).find((name) => name.startsWith('gen-')) ?? '', 'log');
+  for (const name of readdirSync(log)) {
+    const bytes = readFileSync(join(log, name));
+    const at = bytes.indexOf(content);
+    if (at < 0) continue;
+    bytes[at] = 0;
+    writeFileSync(join(log, name), bytes);
+    return;
+  }
+  throw new Error('the log does not hold it');
+}
 
 beforeEach(async () => {
   cluster = new TestCluster();
@@ -104,6 +121,24 @@ describe('promotion', () => {
     await expect(replica.db.replication.promote()).rejects.toMatchObject({ code: 'BEHIND_PROMISED' });
     expect(other.db.get('promised')?.toString()).toBe('1');
     await expect(other.db.replication.promote()).resolves.toMatchObject({ epoch: '2.0' });
+  });
+
+  test('a repaired replica is refused until it has again what it once had', async () => {
+    await primary.db.put('victim', 'v'.repeat(100));
+    for (let i = 0; i < 5; i++) await primary.db.put(`k${i}`, `${i}`);
+    await converged(primary, replica);
+    proxy.isDown = true;
+    proxy.cut();
+    await replica.db.close();
+    flipIn(replica.dir, 'v'.repeat(100));
+    const { from } = await repairDirectory(replica.dir);
+    await repairDirectory(replica.dir, from?.offset ?? 0n);
+    await replica.reopen();
+    await expect(replica.db.replication.promote()).rejects.toMatchObject({ code: 'NOT_READY' });
+    proxy.isDown = false;
+    await replica.db.replication.follow(proxy.address);
+    await converged(primary, replica);
+    expect(await replica.db.replication.promote()).toMatchObject({ epoch: '2.0' });
   });
 
   test('two promotions to one term by hand are an epoch conflict that the next promotion ends', async () => {

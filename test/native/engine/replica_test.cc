@@ -96,6 +96,30 @@ TEST("a replica that took the primary's bytes has its position, its state and it
   CHECK(pair.Same());
 }
 
+TEST("a replica below its former mark says so until that is durable again, or it is promoted") {
+  Pair pair;
+  REQUIRE(pair.Open());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "1")));
+  REQUIRE_OK(pair.Follow());
+  CHECK(!pair.replica.engine->progress().below_former_mark);
+  const auto impl = [&] { return static_cast<EngineImpl*>(pair.replica.engine.get()); };
+  const uint64_t above = pair.replica.engine->progress().durable.offset + 8;
+  const auto lower = [above](NodeState* state) { state->former_mark = above; };
+  REQUIRE_OK(impl()->UpdateState(lower));
+  REQUIRE_OK(pair.replica.Reopen());
+  CHECK(pair.replica.engine->progress().below_former_mark);
+  CHECK_EQ(impl()->node_state().former_mark, above);
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("b", "2")));
+  REQUIRE_OK(pair.Follow());
+  CHECK(!pair.replica.engine->progress().below_former_mark);
+  REQUIRE_OK(impl()->UpdateState([](NodeState*) {}));
+  CHECK_EQ(impl()->node_state().former_mark, 0u);
+  REQUIRE_OK(impl()->UpdateState([](NodeState* state) { state->former_mark = UINT64_MAX; }));
+  CHECK(pair.replica.engine->progress().below_former_mark);
+  REQUIRE_OK(pair.replica.engine->Promote(0));
+  CHECK(!pair.replica.engine->progress().below_former_mark);
+}
+
 TEST("a ticket is visible only when it is applied on all shards, durable, and its turn has come") {
   Pair pair;
   REQUIRE(pair.Open());

@@ -120,6 +120,34 @@ TEST("asReplica turns a primary's directory into a replica's for good") {
   CHECK(bench.Get("a") == "1");
 }
 
+TEST("a wait that a fence interrupted is not fulfilled because a change of role ended the fence") {
+  for (const bool promoted : {false, true}) {
+    Bench bench;
+    REQUIRE_OK(bench.Open());
+    REQUIRE_OK(bench.Sync1(Ops().Put("a", "1")));
+    const uint64_t stops = bench.engine->progress().stops;
+    Position ahead = bench.engine->progress().visible;
+    ahead.offset += 1 << 20;
+    Thread waiter;
+    std::atomic<bool> over{false};
+    Status waited;
+    REQUIRE_OK(waiter.Start("waiter", [&] {
+      waited = bench.engine->WaitFor(ahead, log::Durability::kSync, kLong);
+      over = true;
+    }));
+    // A thread that came too late would meet no stop: it is stopped again until it has seen one.
+    for (uint32_t term = 2; !over; term += 2) {
+      REQUIRE_OK(bench.engine->SeeTerm(term));
+      if (!promoted) REQUIRE_OK(bench.engine->Demote());
+      REQUIRE_OK(bench.engine->Promote(0));
+      CHECK(bench.engine->progress().acknowledging);
+    }
+    waiter.Join();
+    CHECK(waited.Is(Code::kFenced));
+    CHECK(bench.engine->progress().stops > stops);
+  }
+}
+
 TEST("a term beside commits fences without a commit acknowledged in a lower term behind it") {
   Bench bench;
   REQUIRE_OK(bench.Open());
