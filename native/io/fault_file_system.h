@@ -214,7 +214,9 @@ class FaultFileSystem final : public FileSystem {
   std::vector<size_t> ReachableChanges() const REQUIRES(mutex_);
   // Fills a new file system.
   void Adopt(fault::NodePtr root, fault::Changes changes, uint64_t next_id, uint64_t operations);
-  std::unique_ptr<FaultFileSystem> ImageOf(const std::vector<uint8_t>& kept_of_reachable) const;
+  // Says what survives at each of `count` choice points; asked under the lock that counted them.
+  using Chooser = std::function<std::vector<uint8_t>(size_t count)>;
+  std::unique_ptr<FaultFileSystem> ImageOf(const Chooser& choose) const;
 
   mutable Mutex mutex_;
   fault::NodePtr root_ GUARDED_BY(mutex_);

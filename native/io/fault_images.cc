@@ -116,9 +116,10 @@ void FaultFileSystem::Adopt(NodePtr root, fault::Changes changes, uint64_t next_
   used_pages_ = CountPages(*root_);
 }
 
-std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageOf(const std::vector<uint8_t>& kept) const {
+std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageOf(const Chooser& choose) const {
   const MutexLock lock(&mutex_);
   const std::vector<size_t> reachable = ReachableChanges();
+  const std::vector<uint8_t> kept = choose(reachable.size());
   GAPLESS_ASSERT(kept.size() == reachable.size());
   std::vector<uint8_t> kept_of_all(changes_.size(), 0);
   for (size_t i = 0; i < reachable.size(); i++) kept_of_all[reachable[i]] = kept[i];
@@ -128,28 +129,30 @@ std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageOf(const std::vector<uint
 }
 
 std::unique_ptr<FaultFileSystem> FaultFileSystem::Image(const std::vector<uint8_t>& kept) const {
-  return ImageOf(kept);
+  return ImageOf([&kept](size_t) { return kept; });
 }
 
 std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageOfBits(uint64_t bits) const {
-  std::vector<uint8_t> kept(ChoiceCount(), 0);
-  GAPLESS_ASSERT(kept.size() <= 64);
-  for (size_t i = 0; i < kept.size(); i++) {
-    kept[i] = (bits >> i & 1) != 0 ? fault::kAllSectors : 0;
-  }
-  return ImageOf(kept);
+  return ImageOf([bits](size_t count) {
+    GAPLESS_ASSERT(count <= 64);
+    std::vector<uint8_t> kept(count, 0);
+    for (size_t i = 0; i < count; i++) {
+      kept[i] = (bits >> i & 1) != 0 ? fault::kAllSectors : 0;
+    }
+    return kept;
+  });
 }
 
 std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageOfSeed(uint64_t seed) const {
-  return ImageOf(ChooseBySeed(ChoiceCount(), seed));
+  return ImageOf([seed](size_t count) { return ChooseBySeed(count, seed); });
 }
 
 std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageAllLost() const {
-  return ImageOf(std::vector<uint8_t>(ChoiceCount(), 0));
+  return ImageOf([](size_t count) { return std::vector<uint8_t>(count, 0); });
 }
 
 std::unique_ptr<FaultFileSystem> FaultFileSystem::ImageAllKept() const {
-  return ImageOf(std::vector<uint8_t>(ChoiceCount(), fault::kAllSectors));
+  return ImageOf([](size_t count) { return std::vector<uint8_t>(count, fault::kAllSectors); });
 }
 
 std::unique_ptr<FaultFileSystem> FaultFileSystem::Clone() const {

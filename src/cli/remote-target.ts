@@ -89,7 +89,7 @@ export class RemoteTarget implements Target {
   }
 }
 
-/** `/kv?key64=`: any key, whatever URL parsers do to paths. */
+/** `/kv?key64=` carries each key whole, whatever URL parsers do to paths. */
 function keyPath(key: Buffer, query: Readonly<Record<string, string | number | undefined>> = {}): string {
   return `/kv?${queryText({ key64: key.toString('base64url'), ...query })}`;
 }
