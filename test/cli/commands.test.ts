@@ -120,6 +120,11 @@ describe('batch', () => {
     const wrong = await cli(['batch', store, '--json'], { stdin: '{"op":"put","key":"b","value":"1"}\n{"op":"x"}' });
     expect([wrong.code, wrong.error['code']]).toEqual([2, 'USAGE']);
     expect(wrong.error['message']).toContain('line 2');
+    expect(wrong.error['details']).toEqual({ line: 2 });
+    const far = await cli(['batch', store, '--json'], {
+      stdin: '{"op":"increment","key":"n","by":"9223372036854775808"}',
+    });
+    expect([far.code, far.error['details']]).toEqual([2, { line: 1 }]);
     expect((await cli(['batch', store], { stdin: '\n' })).code).toBe(2);
     expect((await cli(['scan', store])).stdout.toString()).toBe('a\t1\n');
   });
@@ -405,6 +410,17 @@ describe('import', () => {
     const { code, lines } = await cli(['import', place('store'), '-', '--json']);
     expect(code).toBe(0);
     expect(lines[0]).toMatchObject({ entries: 0, batches: 0, position: emptyPosition });
+  });
+  test('that fails behind its first batch is no usage error', async () => {
+    const lines = { stdin: '{"key":"a","value":"1"}\n{"key":"b"}\n' };
+    const later = await cli(['import', place('store'), '-', '--json'], lines);
+    expect([later.code, later.error['code'], later.error['details']]).toEqual([1, 'IO', { entries: 1 }]);
+    const first = await cli(['import', place('store'), '-', '--json'], { stdin: '{"key":"b"}\n' });
+    expect([first.code, first.error['code']]).toEqual([2, 'USAGE']);
+  });
+  test('names the place of an error in its text', async () => {
+    const nowhere = place('nowhere');
+    expect((await cli(['get', nowhere, 'a'])).stderr).toContain(nowhere);
   });
   test('refuses bad flags before it touches anything', async () => {
     const store = place('store');

@@ -186,6 +186,9 @@ describe('flags of serve', () => {
     }
     expect(() => plan('--status', '127.0.0.1:0', '--no-status')).toThrow(UsageError);
   });
+  test('refuse a URL in place of the directory', () => {
+    expect(() => servePlan(parseCommand(syntax, ['http://127.0.0.1:1']))).toThrow(UsageError);
+  });
   test('exit 2 and leave no directory behind', () => {
     const dir = place('store');
     const { status } = spawnSync(process.execPath, [mainPath, 'serve', dir, '--status', '0.0.0.0:0']);

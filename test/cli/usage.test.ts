@@ -80,6 +80,15 @@ describe('the program', () => {
     expect(code).toBe(2);
     expect(stderr).toContain('gapless snapshot create');
   });
+  test('has help for a family', async () => {
+    for (const [family, name] of [
+      ['snapshot', 'snapshot restore SNAP DIR'],
+      ['replica', 'replica list URL'],
+    ] as const) {
+      const { code, stdout } = await cli([family, '--help']);
+      expect([code, stdout.toString().includes(name)], family).toEqual([0, true]);
+    }
+  });
   test('shows the overview for --help, and fails without a word', async () => {
     expect((await cli(['--help'])).stdout.toString()).toBe(overview());
     expect((await cli([])).code).toBe(2);
