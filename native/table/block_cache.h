@@ -1,0 +1,63 @@
+// Blocks of runs in memory, bounded by a capacity.
+//
+// Readers find blocks without locks and without counting references: an evicted block is retired
+// under the store's ReadGate and freed once no ReadGuard of before its eviction is held, like all
+// memory that readers touch. Inserting takes a lock of one of the parts. Replacement is CLOCK: a
+// hit marks the block, the hand passes marked ones once.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/slice.h"
+#include "table/read_gate.h"
+
+namespace gapless::table {
+
+// The verified raw content of one block, with what its reader wants ready. Immutable.
+class Block {
+ public:
+  explicit Block(std::unique_ptr<char[]> bytes, size_t size)
+      : bytes_(std::move(bytes)), size_(size) {}
+  Slice raw() const { return Slice(bytes_.get(), size_); }
+  // What the block costs the cache.
+  uint64_t charge() const { return size_ + sizeof(Block); }
+
+ private:
+  const std::unique_ptr<char[]> bytes_;
+  const size_t size_;
+};
+
+struct CacheStats {
+  uint64_t capacity_bytes = 0;
+  uint64_t used_bytes = 0;  // retired blocks included until they are freed
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+  uint64_t evictions = 0;
+};
+
+class BlockCache {
+ public:
+  BlockCache(ReadGate* gate, uint64_t capacity_bytes);
+  ~BlockCache();
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+
+  // Both: hold a ReadGuard of the gate; the block lives as long as it.
+  // Null: not here.
+  const Block* Find(uint64_t run, uint64_t position);
+  // Keeps the block and returns it, or the one that another thread put there first. One that is too
+  // large for the cache (or any with capacity 0) is retired at once.
+  const Block* Insert(uint64_t run, uint64_t position, std::unique_ptr<Block> block);
+
+  // Frees what nobody can read any more. Any thread, without a guard; cheap when there is nothing.
+  void Reclaim();
+  CacheStats stats() const;
+
+ private:
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gapless::table
