@@ -4,6 +4,9 @@
 // under the store's ReadGate and freed once no ReadGuard of before its eviction is held, like all
 // memory that readers touch. Inserting takes a lock of one of the parts. Replacement is CLOCK: a
 // hit marks the block, the hand passes marked ones once.
+//
+// Bound: used <= capacity + one block a part + what was inserted while the oldest held guard was
+// held (that cannot be freed by anybody). The table of pointers, capacity / 256, comes on top.
 #pragma once
 
 #include <atomic>
@@ -25,8 +28,14 @@ class Block {
   uint64_t charge() const { return size_ + sizeof(Block); }
 
  private:
+  friend class BlockCache;
+
   const std::unique_ptr<char[]> bytes_;
   const size_t size_;
+  // The cache's: the key is written before the block is published, the mark by any reader.
+  uint64_t run_ = 0;
+  uint64_t position_ = 0;
+  mutable std::atomic<bool> marked_{false};
 };
 
 struct CacheStats {
@@ -45,13 +54,14 @@ class BlockCache {
   BlockCache& operator=(const BlockCache&) = delete;
 
   // Both: hold a ReadGuard of the gate; the block lives as long as it.
-  // Null: not here.
+  // Null: not here. `run` must name one file for as long as the cache lives.
   const Block* Find(uint64_t run, uint64_t position);
   // Keeps the block and returns it, or the one that another thread put there first. One that is too
   // large for the cache (or any with capacity 0) is retired at once.
   const Block* Insert(uint64_t run, uint64_t position, std::unique_ptr<Block> block);
 
-  // Frees what nobody can read any more. Any thread, without a guard; cheap when there is nothing.
+  // Frees what nobody can read any more. Any thread, without a guard; one load when there is
+  // nothing. Insert does it for its own part when that is full.
   void Reclaim();
   CacheStats stats() const;
 
