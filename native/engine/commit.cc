@@ -13,6 +13,20 @@ uint64_t RecordBytesOf(uint64_t body_bytes) {
   return AlignUp8(log::kRecordHeaderBytes + body_bytes);
 }
 
+// What the state says to a batch: its checks hold, its increments have results. Requires: the
+// commit mutex. *effects: the body to log, if the batch has increments.
+Status EvaluateBatch(const Work& work, const Generation& live, std::string* effects,
+                     std::vector<int64_t>* results) {
+  if (work.checks.empty() && !work.increments) return Status::Ok();
+  const table::ReadGuard guard(&live.store);
+  const StateBefore before{&live.store,
+                           {live.head.seq, live.head_clock >> 16},
+                           [&live](uint64_t seq) { return EpochOfSeq(live.history.lists(), seq); }};
+  RETURN_IF_ERROR(EvaluateChecks(work.checks, before));
+  if (!work.increments) return Status::Ok();
+  return EvaluateIncrements(work.body, before, effects, results);
+}
+
 }  // namespace
 
 Status EngineImpl::RefusalLocked() const {
@@ -68,6 +82,13 @@ Submitted EngineImpl::SubmitLocked(EngineClient* client, const Work& work, bool 
   if (!submitted.status.ok()) return submitted;
   const bool needs_record = work.kind != log::RecordKind::kBatch || work.operations != 0;
   if (needs_record && epoch_phase_ != EpochPhase::kBegun) {
+    // What is refused must not begin an epoch. Behind others in the queue nobody can say yet.
+    if (queue_.empty()) {
+      submitted.status = work.kind == log::RecordKind::kBatch
+                             ? EvaluateBatch(work, *live_, &effects_, &submitted.commit.results)
+                             : CheckControlLocked(work);
+      if (!submitted.status.ok()) return submitted;
+    }
     if (may_queue) return EnqueueLocked(client, work, may_queue);
     // Once an open, the first write of a caller that cannot queue waits for the epoch.
     submitted.status = WaitForEpochLocked();
@@ -193,15 +214,9 @@ Status EngineImpl::SequenceLocked(const Work& work, Commit* commit, log::Admissi
   Work made = work;
   if (work.kind != log::RecordKind::kBatch) {
     RETURN_IF_ERROR(CheckControlLocked(work));
-  } else if (!work.checks.empty() || work.increments) {
-    const table::ReadGuard guard(&live.store);
-    const StateBefore before{
-        &live.store, {live.head.seq, live.head_clock >> 16}, [&live](uint64_t seq) {
-          return EpochOfSeq(live.history.lists(), seq);
-        }};
-    RETURN_IF_ERROR(EvaluateChecks(work.checks, before));
+  } else {
+    RETURN_IF_ERROR(EvaluateBatch(work, live, &effects_, &commit->results));
     if (work.increments) {
-      RETURN_IF_ERROR(EvaluateIncrements(work.body, before, &effects_, &commit->results));
       body = effects_;
       made.body_crc = Crc32c(body);
     }
