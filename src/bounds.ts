@@ -3,7 +3,7 @@
  * Pure; any thread.
  */
 import { refuseUnknown } from './options.js';
-import { type Bytes, keyBytesMax, keyTooLarge, notBytes } from './scratch.js';
+import { type Bytes, keyBytesMax, keyTooLarge, notBytes, requireText } from './scratch.js';
 
 /** Keys between bounds, all of which hold; without one: every key. Order is bytewise. */
 export interface KeyRange {
@@ -51,6 +51,7 @@ export function toKey(key: Bytes): Buffer {
   if (typeof key !== 'string' && !(key instanceof Uint8Array)) throw notBytes('a key', key);
   const bytes = typeof key === 'string' ? Buffer.from(key, 'utf8') : Buffer.from(key);
   if (bytes.length > keyBytesMax) throw keyTooLarge(bytes.length);
+  if (typeof key === 'string') requireText(key, bytes.length);
   return bytes;
 }
 

@@ -6,7 +6,15 @@
 import { type Bounds, isEmptyRange } from './bounds.js';
 import { createError } from './errors.js';
 import { parseEpoch, type Version } from './position.js';
-import { type Bytes, keyBytesMax, keyTooLarge, notBytes, valueBytesMax, valueTooLarge } from './scratch.js';
+import {
+  type Bytes,
+  keyBytesMax,
+  keyTooLarge,
+  notBytes,
+  requireText,
+  valueBytesMax,
+  valueTooLarge,
+} from './scratch.js';
 
 const opCodes = { put: 1, del: 2, delRange: 3, increment: 4 } as const;
 const unboundedFlag = 2;
@@ -90,6 +98,7 @@ export class OperationEncoder {
     const at = this.#checksBytes;
     const keyBytes = write(this.#checks, key, at + checkHeaderBytes);
     if (keyBytes > keyBytesMax) throw keyTooLarge(keyBytes);
+    if (typeof key === 'string') requireText(key, keyBytes);
     const epoch = version === null ? { term: 0, run: 0 } : parseEpoch(version.epoch);
     this.#checks.writeUInt16LE(keyBytes, at);
     this.#checks.writeUInt16LE(version === null ? 1 : 0, at + 2);
@@ -111,6 +120,7 @@ export class OperationEncoder {
   #key(key: Bytes, at: number): number {
     const size = write(this.#body, key, at);
     if (size > keyBytesMax) throw keyTooLarge(size);
+    if (typeof key === 'string') requireText(key, size);
     return size;
   }
 

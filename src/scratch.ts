@@ -5,6 +5,7 @@
  * Bytes of a slab are given away for good and never used again, so results belong to the caller. The memory below is
  * shared between results: it is marked as untransferable, or one caller could detach another one's value.
  */
+/// <reference lib="es2024.string" />
 import { markAsUntransferable } from 'node:worker_threads';
 import { createError } from './errors.js';
 
@@ -47,7 +48,18 @@ export function writeKey(to: Buffer, key: Bytes, at: number): number {
   }
   const size = to.write(key, at, 'utf8');
   if (size > keyBytesMax) throw keyTooLarge(size);
+  requireText(key, size);
   return size;
+}
+
+/**
+ * Throws a TypeError for half of a surrogate pair: UTF-8 has no such thing, so that every one of them would be the same
+ * key. `size`: of the string in UTF-8. Text of ASCII costs one comparison.
+ */
+export function requireText(key: string, size: number): void {
+  if (size !== key.length && !key.isWellFormed()) {
+    throw new TypeError('a key must be well-formed text (it holds half of a surrogate pair); pass bytes instead');
+  }
 }
 
 export class ValueSlab {

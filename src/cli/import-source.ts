@@ -7,7 +7,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 import { createError } from '../errors.js';
-import { decodeBase64 } from './text.js';
+import { decodeBase64, textBytes } from './text.js';
 import { UsageError } from './usage.js';
 
 export interface SourceEntry {
@@ -104,7 +104,7 @@ function parseLine(line: string, where: string): Record<string, unknown> {
 
 function field(object: Record<string, unknown>, name: string, line: number): Buffer {
   const text = object[name];
-  if (typeof text === 'string') return Buffer.from(text, 'utf8');
+  if (typeof text === 'string') return textBytes(text, `line ${line}: "${name}"`);
   const base64 = object[`${name}64`];
   if (typeof base64 === 'string') return decodeBase64(base64, `line ${line}: ${name}64`);
   if (name === 'value' && text !== undefined) return Buffer.from(JSON.stringify(text), 'utf8');

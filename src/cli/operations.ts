@@ -4,7 +4,7 @@
  */
 import { parseVersion, type Version } from '../position.js';
 import type { ByteRange, TextOperation } from './target.js';
-import { bytesField, decodeBase64 } from './text.js';
+import { bytesField, decodeBase64, textBytes } from './text.js';
 import { UsageError } from './usage.js';
 
 const knownFields: Readonly<Record<string, readonly string[]>> = {
@@ -84,7 +84,7 @@ function bytesOf(fields: Map<string, unknown>, name: string): Buffer | undefined
   }
   if (text === undefined) return undefined;
   if (typeof text !== 'string') throw new UsageError(`"${name}" must be a string`);
-  return Buffer.from(text, 'utf8');
+  return textBytes(text, `"${name}"`);
 }
 
 function required(fields: Map<string, unknown>, name: string): Buffer {

@@ -64,6 +64,15 @@ export function decodeBase64(text: string, what: string): Buffer {
   return bytes;
 }
 
+/** Text of JSON as bytes. JSON can write half of a surrogate pair, which is no text and has no UTF-8. */
+export function textBytes(text: string, what: string): Buffer {
+  const bytes = Buffer.from(text, 'utf8');
+  if (bytes.length !== text.length && !text.isWellFormed()) {
+    throw new UsageError(`${what} holds half of a surrogate pair; give the bytes as ${what.slice(0, -1)}64"`);
+  }
+  return bytes;
+}
+
 /** A key or value from the command line: UTF-8, or base64 with `--base64`. */
 export function argumentBytes(text: string, base64: boolean, what: string): Buffer {
   return base64 ? decodeBase64(text, what) : Buffer.from(text, 'utf8');
