@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { Clock } from './base/clock.js';
+import { suggest } from './options.js';
 import type { Position } from './position.js';
 import type { ReplicationEvent } from './replication/ports.js';
 
@@ -48,10 +49,45 @@ export type LocalEvent =
     }
   | { readonly event: 'closed'; readonly position: Position };
 
+/** Every name, once: the compiler knows when one is missing. */
+const eventNames: Readonly<Record<EventName, true>> = {
+  recovery: true,
+  tail_cut: true,
+  poisoned: true,
+  no_space: true,
+  space_back: true,
+  snapshot: true,
+  epoch: true,
+  closed: true,
+  link: true,
+  resync: true,
+  sync_start: true,
+  sync_flow: true,
+  sync_barrier: true,
+  sync_done: true,
+  sync_failed: true,
+  streaming: true,
+  switched: true,
+  role: true,
+  fenced: true,
+  replica: true,
+  needs_operator: true,
+  cleared: true,
+};
+
 export type AnyEvent = LocalEvent | ReplicationEvent;
 export type EventName = AnyEvent['event'];
 /** What a listener gets: the fields of the event and its time in Unix milliseconds. */
 export type EventOf<N extends EventName> = Extract<AnyEvent, { readonly event: N }> & { readonly time: number };
+
+/** Throws a TypeError: a listener of a name that no event has would wait for ever. */
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && Object.hasOwn(eventNames, name)) return;
+  const known = Object.keys(eventNames);
+  const near = typeof name === 'string' ? suggest(name, known) : undefined;
+  const hint = near === undefined ? `the events are ${known.join(', ')}` : `did you mean "${near}"?`;
+  throw new TypeError(`"${String(name)}" is no event; ${hint}`);
+}
 
 export class Events {
   readonly #emitter = new EventEmitter();
@@ -65,9 +101,11 @@ export class Events {
   }
 
   on<N extends EventName>(name: N, listener: (event: EventOf<N>) => void): void {
+    checkName(name);
     this.#emitter.on(name, listener);
   }
   off<N extends EventName>(name: N, listener: (event: EventOf<N>) => void): void {
+    checkName(name);
     this.#emitter.off(name, listener);
   }
   onAny(listener: (event: EventOf<EventName>) => void): void {
