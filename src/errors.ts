@@ -157,7 +157,13 @@ export function errorFromStatus(status: NativeStatus, cause?: unknown): Error {
   const { code, message } = status;
   if (!isErrorCode(code)) throw new TypeError(`unknown native status ${code}: ${message}; rebuild the addon`);
   if (code === 'USAGE') return new TypeError(message, cause === undefined ? undefined : { cause });
-  return createError(code, message, { details, cause });
+  return createError(code, message, { details: code === 'CONFLICT' ? absentAsNull(details) : details, cause });
+}
+
+/** Details of a status are text: where a version would stand, none means that the key is absent. */
+function absentAsNull(details: ErrorDetails): ErrorDetails {
+  const { expected, actual } = details;
+  return { ...details, expected: expected === '' ? null : expected, actual: actual === '' ? null : actual };
 }
 
 /** The aborted operation's error; the signal's reason becomes the cause. */

@@ -71,6 +71,45 @@ describe('mistakes', () => {
     expect(db.position).toEqual(seen);
   });
 
+  test('a string key that is no text is refused: two of them would be one key', async () => {
+    const db = await temp.open({ durability: 'memory' });
+    await db.put('\ufffd', 'replacement');
+    const seen = db.position;
+    for (const bad of ['\ud800', 'user:\udc00', '\udc00\ud800 and more', `${'k'.repeat(200)}\ud83d`]) {
+      const refusal = /a key must be well-formed text.*pass bytes/;
+      await expect(db.put(bad, 'x')).rejects.toThrow(refusal);
+      await expect(db.put(bad, 'x')).rejects.toBeInstanceOf(TypeError);
+      await expect(db.del(bad)).rejects.toThrow(refusal);
+      await expect(db.increment(bad)).rejects.toThrow(refusal);
+      await expect(db.getAsync(bad)).rejects.toThrow(refusal);
+      expect(() => db.putSync(bad, 'x')).toThrow(refusal);
+      for (const read of [() => db.get(bad), () => db.getEntry(bad), () => db.has(bad), () => db.getMany(['a', bad])]) {
+        expect(read).toThrow(refusal);
+      }
+      expect(() => db.batch().check(bad, null)).toThrow(refusal);
+      expect(() => db.range({ prefix: bad })).toThrow(refusal);
+      expect(() => db.range().seek(bad)).toThrow(refusal);
+    }
+    expect(db.position).toEqual(seen);
+    for (const good of ['\u00e9', '\u20ac', '\ud83d\ude00', '\ufffd']) {
+      await db.put(good, good);
+      expect(db.get(good)?.toString()).toBe(good);
+    }
+  });
+
+  test('an event that does not exist is refused, with the one that was meant', async () => {
+    const db = await temp.open();
+    const listener = (): void => undefined;
+    expect(() => db.on('frob' as 'closed', listener)).toThrow(TypeError);
+    expect(() => db.on('frob' as 'closed', listener)).toThrow(/"frob" is no event; the events are .*recovery/);
+    expect(() => db.on('recover' as 'recovery', listener)).toThrow(/"recover" is no event; did you mean "recovery"/);
+    expect(() => db.off('close' as 'closed', listener)).toThrow(/did you mean "closed"/);
+    expect(() => db.on('closed', undefined as unknown as typeof listener)).toThrow(TypeError);
+    expect(() => db.onAny(1 as unknown as typeof listener)).toThrow(TypeError);
+    expect(() => db.on('toString' as 'closed', listener)).toThrow(TypeError);
+    db.on('needs_operator', listener).off('needs_operator', listener);
+  });
+
   test('unknown and future write options are TypeErrors that say so', async () => {
     const db = await temp.open();
     await expect(db.put('k', 'v', { durabilty: 'os' } as object)).rejects.toThrow(/did you mean "durability"/);
@@ -97,7 +136,36 @@ describe('mistakes', () => {
       .put('k', 'w')
       .commit()
       .catch((error) => error);
-    expect(failure).toMatchObject({ code: 'CONFLICT', details: { key: 'k', actual: version.toString() } });
+    expect(failure.code).toBe('CONFLICT');
+    expect(failure.details).toEqual({ key: 'k', expected: null, actual: version.toString() });
+    const gone = await db
+      .batch()
+      .check('none', version)
+      .commit()
+      .catch((error) => error);
+    expect(gone.details).toEqual({ key: 'none', expected: version.toString(), actual: null });
+  });
+
+  test('a write that is refused leaves no trace in the log, the first one of an opening included', async () => {
+    const path = temp.path();
+    const first = await temp.open({}, path);
+    const { version } = await first.put('text', 'abc');
+    await first.put('last', `${2n ** 63n - 1n}`);
+    await first.close();
+    const db = await temp.open({}, path);
+    const { end } = db.stats().log;
+    await expect(db.batch().check('text', null).put('x', '1').commit()).rejects.toEqual(code('CONFLICT'));
+    await expect(db.increment('text')).rejects.toEqual(code('NOT_A_COUNTER'));
+    await expect(db.increment('last')).rejects.toEqual(code('COUNTER_OVERFLOW'));
+    expect(() => db.batch().check('none', version).put('x', '1').commitSync()).toThrow(code('CONFLICT'));
+    expect(() => db.batch().increment('text').commitSync()).toThrow(code('NOT_A_COUNTER'));
+    expect(db.stats().log.end).toBe(end);
+    expect(db.status().epoch).toBe('1.0');
+    // One that holds begins the epoch, and sees the results of the one before it.
+    const counted = db.batch().check('text', version).increment('n', 4).commit();
+    await db.increment('n');
+    expect((await counted).results).toEqual([4n]);
+    expect([db.get('n')?.toString(), db.status().epoch]).toEqual(['5', '1.1']);
   });
 });
 

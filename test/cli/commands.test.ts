@@ -117,6 +117,7 @@ describe('batch', () => {
       stdin: '{"op":"put","key":"b","value":"1"}\n{"op":"check","key":"a","version":null}',
     });
     expect([conflict.code, conflict.error['code']]).toEqual([1, 'CONFLICT']);
+    expect(conflict.error['details']).toEqual({ key: 'a', expected: null, actual: '1.0:2' });
     const wrong = await cli(['batch', store, '--json'], { stdin: '{"op":"put","key":"b","value":"1"}\n{"op":"x"}' });
     expect([wrong.code, wrong.error['code']]).toEqual([2, 'USAGE']);
     expect(wrong.error['message']).toContain('line 2');
@@ -125,6 +126,11 @@ describe('batch', () => {
       stdin: '{"op":"increment","key":"n","by":"9223372036854775808"}',
     });
     expect([far.code, far.error['details']]).toEqual([2, { line: 1 }]);
+    const half = await cli(['batch', store, '--json'], { stdin: '{"op":"put","key":"a\\ud800","value":"1"}' });
+    expect([half.code, half.error['message']]).toEqual([
+      2,
+      'line 1: "key" holds half of a surrogate pair; give the bytes as "key64"',
+    ]);
     expect((await cli(['batch', store], { stdin: '\n' })).code).toBe(2);
     expect((await cli(['scan', store])).stdout.toString()).toBe('a\t1\n');
   });
