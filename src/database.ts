@@ -4,14 +4,15 @@
  */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { Batch, type BatchHost } from './batch.js';
+import type { NativeLogChunk } from './binding/contract.js';
 import { type KeyRange, toBounds } from './bounds.js';
 import { Changes, type ChangesOptions } from './changes.js';
 import type { Commit, WriteOptions } from './commit.js';
 import { type Digest, digestOfView } from './digest.js';
 import { OperationEncoder } from './encoder.js';
-import { createError } from './errors.js';
+import { createError, GaplessError } from './errors.js';
 import type { EventName, EventOf } from './events.js';
-import { requireInHistory } from './history.js';
+import { notARecordEnd, requireInHistory } from './history.js';
 import type { Node } from './node.js';
 import { type Compression, checkOption, optionTable, refuseUnknown } from './options.js';
 import { type Position, toPosition, toSeq } from './position.js';
@@ -46,6 +47,8 @@ export interface DigestOptions extends WaitLimits {
 }
 
 const encodersKept = 8;
+/** How long an error waits for what it tells. */
+const logWaitMs = 1000;
 
 export class Database {
   readonly #node: Node;
@@ -332,7 +335,7 @@ export class Database {
     }
     const seq = toSeq(at);
     progress.refresh();
-    if (progress.visibleSeq > seq) throw this.#passed(seq);
+    if (progress.visibleSeq > seq) throw await this.#passed(seq);
     const view = store.openViewAt(seq);
     try {
       const isThere = (): boolean => {
@@ -340,22 +343,36 @@ export class Database {
         return progress.visibleSeq >= seq;
       };
       await waits.until(isThere, `waiting for sequence ${seq}`, limits);
-      const position = store.viewPosition(view);
-      if (position === null) throw this.#passed(seq);
+      const position = await this.#awaitedPosition(view, seq);
       return await digestOfView(store, view, position);
     } finally {
       store.releaseView(view);
     }
   }
 
-  /** Why the state at a sequence that has gone by cannot be shown. */
-  #passed(seq: bigint): Error {
-    const { store } = this.#node;
-    const details = { at: seq };
-    const before = store.positionBeforeSeq(seq + 1n);
-    if (before.seq !== seq) {
-      return createError('NOT_A_RECORD_END', `no record ends at sequence ${seq}`, { details });
+  async #awaitedPosition(view: number, seq: bigint): Promise<Position> {
+    let position: Position | null;
+    try {
+      position = this.#node.store.viewPosition(view);
+    } catch (error) {
+      // A batch went across it: the log says which.
+      if (error instanceof GaplessError && error.code === 'NOT_A_RECORD_END') throw await this.#passed(seq);
+      throw error;
     }
+    if (position === null) throw await this.#passed(seq);
+    return position;
+  }
+
+  /** Why the state at a sequence that has gone by cannot be shown. */
+  async #passed(seq: bigint): Promise<Error> {
+    const { store, progress, waits } = this.#node;
+    const details = { at: seq };
+    const seen = progress.visibleOffset;
+    // The log can be read as far as it is shipped, which comes a little later than being visible.
+    const isReadable = (): boolean => store.shippingEnd().offset >= seen || !progress.isAcknowledging;
+    await waits.until(isReadable, 'reading the log', { timeoutMs: logWaitMs }).catch(refuseAllButTimeout);
+    const before = store.positionBeforeSeq(seq + 1n);
+    if (before.seq !== seq) return notARecordEnd(seq, before, recordEnd(store.readLog(before.offset, 1)));
     return createError('POSITION_UNAVAILABLE', `the state at sequence ${seq} has gone by; compute it offline`, {
       details,
     });
@@ -379,4 +396,13 @@ export class Database {
     events.emit({ event: 'snapshot', path, position, bytes, ms });
     return result;
   }
+}
+
+/** null: the record is not in the readable log yet. */
+function recordEnd({ before, after }: NativeLogChunk): Position | null {
+  return after.offset > before.offset ? after : null;
+}
+
+function refuseAllButTimeout(error: unknown): void {
+  if (!(error instanceof GaplessError) || error.code !== 'TIMEOUT') throw error;
 }

@@ -55,3 +55,10 @@ function standingByEpochs(meta: NativeMetaState, position: Position): Standing {
   const isInside = position.offset > entry.before.offset && position.seq > entry.before.seq;
   return isInside && (next === undefined || position.offset <= next.before.offset) ? 'in_history' : 'not_in_history';
 }
+
+/** `before` and `after`: the record that holds `seq` inside itself begins and ends there. `after` null: unknown yet. */
+export function notARecordEnd(seq: bigint, before: Position, after: Position | null): GaplessError {
+  const ends = after === null ? `the one before it ends at ${before.seq}` : `ends are ${before.seq} and ${after.seq}`;
+  const message = `no record ends at sequence ${seq}: ${ends}`;
+  return createError('NOT_A_RECORD_END', message, { details: { at: seq, before, after } });
+}

@@ -11,6 +11,8 @@ import type {
   NativeVerifyReport,
 } from './binding/contract.js';
 import { loadAddon } from './binding/load.js';
+import { GaplessError } from './errors.js';
+import { notARecordEnd } from './history.js';
 
 export type DigestReport = NativeDigestReport;
 export type RestoreReport = NativeRestoreReport;
@@ -27,8 +29,14 @@ export function verifyDirectory(path: string, deep = false): Promise<NativeVerif
 }
 
 /** At the end of the log, or at the record end of a sequence: NOT_A_RECORD_END, POSITION_UNAVAILABLE. */
-export function digestDirectory(path: string, at: bigint | null = null): Promise<DigestReport> {
-  return loadAddon().digestStore(path, at);
+export async function digestDirectory(path: string, at: bigint | null = null): Promise<DigestReport> {
+  try {
+    return await loadAddon().digestStore(path, at);
+  } catch (error) {
+    if (at === null || !(error instanceof GaplessError) || error.code !== 'NOT_A_RECORD_END') throw error;
+    const [record] = await loadAddon().visitLog(path, at, 1, 0);
+    throw record === undefined ? error : notARecordEnd(at, record.before, record.after);
+  }
 }
 
 const pageRecords = 512;

@@ -105,11 +105,22 @@ describe('waits', () => {
     await db.batch().put('a', '1').put('b', '2').commit();
     const { position } = await db.put('c', '3');
     await expect(db.digest({ at: position.seq - 1n })).rejects.toEqual(code('POSITION_UNAVAILABLE'));
-    await expect(db.digest({ at: position.seq - 2n })).rejects.toEqual(code('NOT_A_RECORD_END'));
+    const inside = await db.digest({ at: position.seq - 2n }).catch((error) => error);
+    expect(inside.code).toBe('NOT_A_RECORD_END');
+    const { at, before, after } = inside.details;
+    expect([at, before.seq, after.seq]).toEqual([position.seq - 2n, position.seq - 3n, position.seq - 1n]);
+    expect([before.epoch, after.epoch]).toEqual(['1.0', '1.0']);
+    expect(inside.toJSON().details.at).toBe(`${at}`);
     await expect(db.digest({ at: position.seq + 1n, timeoutMs: 20 })).rejects.toEqual(code('TIMEOUT'));
     const later = db.digest({ at: position.seq + 1n, timeoutMs: 5000 });
     await db.put('d', '4');
     expect((await later).keys).toBe(4);
+    const across = db.digest({ at: position.seq + 2n, timeoutMs: 5000 }).catch((error) => error);
+    const batch = await db.batch().put('e', '5').put('f', '6').put('g', '7').commit();
+    const missed = await across;
+    expect(missed.code).toBe('NOT_A_RECORD_END');
+    expect(missed.details.before.seq).toBe(position.seq + 1n);
+    expect(missed.details.after).toEqual(batch.position);
   });
 });
 
