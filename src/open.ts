@@ -1,5 +1,6 @@
 /** Opening a database: where the handle, the public class and replication come together. */
 import { systemRandom } from './base/prng.js';
+import { CheckedReplication } from './checked-replication.js';
 import { Database } from './database.js';
 import { Node, type ReplicationFactory } from './node.js';
 import type { OpenOptions } from './options.js';
@@ -20,7 +21,7 @@ export async function open(path: string, options: OpenOptions = {}): Promise<Dat
 
 const startReplication: ReplicationFactory = (node, ports) => {
   const { store, addon, options, clock } = node;
-  return new ReplicationController({
+  const controller = new ReplicationController({
     ...ports,
     store,
     clock,
@@ -33,4 +34,5 @@ const startReplication: ReplicationFactory = (node, ports) => {
     network: tcpNetwork(),
     asksFull: () => null,
   });
+  return new CheckedReplication(controller, () => store.state().role === 'primary');
 };

@@ -184,7 +184,8 @@ export function namedStoreOptions(given: OpenOptions): ReadonlySet<string> {
   return new Set(named.map(([name]) => name));
 }
 
-function requireRecord(what: string, value: unknown): void {
+/** Shared with the options of single calls. */
+export function requireRecord(what: string, value: unknown): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new TypeError(`${what} must be an object, not ${show(value)}`);
   }
@@ -215,40 +216,45 @@ function resolveGroup(
 
 /** The value as it is kept. Throws in the one sentence shape: option "x" must be a, not b. */
 export function checkOption(name: string, spec: OptionSpec, value: unknown): unknown {
+  return checkValue(`option "${name}"`, spec, value);
+}
+
+/** The same where the caller knows the option by another name, which `what` is. */
+export function checkValue(what: string, spec: OptionSpec, value: unknown): unknown {
   switch (spec.type) {
     case 'count':
-      return checkCount(name, spec, value);
+      return checkCount(what, spec, value);
     case 'flag':
-      if (typeof value !== 'boolean') throw wrongType(name, 'true or false', value);
+      if (typeof value !== 'boolean') throw wrongType(what, 'true or false', value);
       return value;
     case 'choice':
-      if (typeof value !== 'string') throw wrongType(name, oneOf(spec.choices), value);
-      if (!spec.choices.includes(value)) throw wrongRange(name, oneOf(spec.choices), value);
+      if (typeof value !== 'string') throw wrongType(what, oneOf(spec.choices), value);
+      if (!spec.choices.includes(value)) throw wrongRange(what, oneOf(spec.choices), value);
       return value;
     case 'secret':
-      return checkSecret(name, value);
+      return checkSecret(what, value);
     case 'signal':
-      if (!(value instanceof AbortSignal)) throw wrongType(name, 'an AbortSignal', value);
+      if (!(value instanceof AbortSignal)) throw wrongType(what, 'an AbortSignal', value);
       return value;
   }
 }
 
-function checkCount(name: string, spec: OptionSpec & { readonly type: 'count' }, value: unknown): number {
+function checkCount(what: string, spec: OptionSpec & { readonly type: 'count' }, value: unknown): number {
   const kind = spec.isPowerOfTwo ? 'a power of two' : 'a whole number';
   const range = spec.most === most ? `of at least ${spec.least}` : `from ${spec.least} to ${spec.most}`;
-  if (typeof value !== 'number') throw wrongType(name, `${kind} ${range}`, value);
+  if (typeof value !== 'number') throw wrongType(what, `${kind} ${range}`, value);
   const fits = Number.isSafeInteger(value) && value >= spec.least && value <= spec.most;
   if (!fits || (spec.isPowerOfTwo && !Number.isInteger(Math.log2(value)))) {
-    throw wrongRange(name, `${kind} ${range}`, value);
+    throw wrongRange(what, `${kind} ${range}`, value);
   }
   return value;
 }
 
 /** Copied, so that the caller may wipe what it gave. */
-function checkSecret(name: string, value: unknown): Uint8Array {
-  if (typeof value !== 'string' && !(value instanceof Uint8Array)) throw wrongType(name, 'bytes or a string', value);
+function checkSecret(what: string, value: unknown): Uint8Array {
+  if (typeof value !== 'string' && !(value instanceof Uint8Array)) throw wrongType(what, 'bytes or a string', value);
   const secret = Uint8Array.from(typeof value === 'string' ? Buffer.from(value) : value);
-  if (secret.length < 16 || secret.length > 1024) throw wrongRange(name, '16 to 1024 bytes', `${secret.length} bytes`);
+  if (secret.length < 16 || secret.length > 1024) throw wrongRange(what, '16 to 1024 bytes', `${secret.length} bytes`);
   return secret;
 }
 
@@ -256,12 +262,12 @@ function oneOf(choices: readonly string[]): string {
   return `one of ${choices.map((name) => `"${name}"`).join(', ')}`;
 }
 
-function wrongType(name: string, wanted: string, value: unknown): TypeError {
-  return new TypeError(`option "${name}" must be ${wanted}, not ${show(value)}`);
+function wrongType(what: string, wanted: string, value: unknown): TypeError {
+  return new TypeError(`${what} must be ${wanted}, not ${show(value)}`);
 }
 
-function wrongRange(name: string, wanted: string, value: unknown): RangeError {
-  return new RangeError(`option "${name}" must be ${wanted}, not ${show(value)}`);
+function wrongRange(what: string, wanted: string, value: unknown): RangeError {
+  return new RangeError(`${what} must be ${wanted}, not ${show(value)}`);
 }
 
 function show(value: unknown): string {

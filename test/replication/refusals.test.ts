@@ -105,7 +105,7 @@ describe('before authentication', () => {
 
   test('a port off loopback needs a secret', async () => {
     const node = await cluster.node();
-    expect(() => node.db.replication.listen({ host: '0.0.0.0', port: 0 })).toThrow(TypeError);
+    await expect(node.db.replication.listen({ host: '0.0.0.0', port: 0 })).rejects.toThrow(TypeError);
   });
 });
 
