@@ -11,6 +11,7 @@ import type {
   NativeStoreStats,
 } from './binding/contract.js';
 import type { Progress } from './binding/progress.js';
+import { GaplessError } from './errors.js';
 import type { TailCut } from './events.js';
 import type { Position } from './position.js';
 import type { LinkStatus, ReplicaStatus, ReplicationStatus, ResyncCounts } from './replication/ports.js';
@@ -190,18 +191,28 @@ function logStatus({ floor, end, durable, segments, bytes, holds }: NativeLogSta
 
 function storeStatus(store: NativeStore): Status['store'] {
   const { keysEstimate, memtableBytes, openViews } = store.storeStats();
-  const { bytes } = store.logStats();
+  const { bytes, floor } = store.logStats();
   return {
     keysEstimate,
     memtableBytes,
     cacheBytes: 0,
     runs: 0,
     bytes: { live: memtableBytes, total: bytes },
-    checkpoint: null,
+    checkpoint: checkpointOf(store, floor),
     openViews,
     oldestViewMs: 0,
     stalls: 0,
   };
+}
+
+/** The base of the generation, which the log begins at; null while another generation takes its place. */
+function checkpointOf(store: NativeStore, floor: bigint): Position | null {
+  try {
+    return store.positionAt(floor);
+  } catch (error) {
+    if (error instanceof GaplessError && ['EVICTED', 'POSITION_UNAVAILABLE'].includes(error.code)) return null;
+    throw error;
+  }
 }
 
 function delayStatus(delay: IntervalHistogram): Status['eventLoopDelayMs'] {
