@@ -63,7 +63,10 @@ async function wait(exchange: Exchange): Promise<void> {
   const level = oneOf(query.text('level'), ['visible', 'durable', 'commit'] as const, 'level') ?? 'visible';
   const seq = query.text('seq');
   const position = query.text('position');
-  if ((seq === undefined) === (position === undefined)) throw new UsageError('give seq or position');
+  if (seq !== undefined && position !== undefined) throw new UsageError('give seq or position, not both');
+  if (seq === undefined && position === undefined) {
+    throw new UsageError('name what to wait for: seq=N or position=EPOCH:SEQ:OFFSET:CHAIN');
+  }
   const { database } = node;
   const { clock } = node;
   const began = clock.monotonic();

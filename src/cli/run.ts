@@ -6,7 +6,7 @@ import { packageVersion } from '../index.js';
 import { type Command, type Context, exitDone, exitUsage } from './command.js';
 import { familyHelp, findCommand, overview } from './commands.js';
 import { Output, type Streams } from './output.js';
-import { helpText, type ParsedCommand, parseCommand } from './usage.js';
+import { helpText, type ParsedCommand, parseCommand, UsageError } from './usage.js';
 
 export type Process = Omit<Context, 'output'> & { readonly streams: Streams };
 
@@ -20,6 +20,7 @@ export async function run(words: readonly string[], process: Process): Promise<n
       return exitUsage;
     }
     if (first === '--help' || first === '-h' || first === 'help') return await print(output, overview());
+    if (first.startsWith('-') && first !== '--version') throw flagFirst(words);
     if (first === '--version') return await print(output, `${packageVersion()}\n`);
     const family = familyHelp(words);
     if (family !== undefined) return await print(output, family);
@@ -31,6 +32,13 @@ export async function run(words: readonly string[], process: Process): Promise<n
     if (isLostStdout(error)) return exitDone;
     return output.failure(error);
   }
+}
+
+/** Flags belong to a command, so they stand behind it. */
+function flagFirst(words: readonly string[]): UsageError {
+  const at = words.findIndex((word) => !word.startsWith('-'));
+  if (at < 0) return new UsageError('no command is given; try: gapless --help');
+  return new UsageError(`the command comes first: gapless ${words[at]} ... ${words.slice(0, at).join(' ')}`);
 }
 
 async function runCommand(command: Command, parsed: ParsedCommand, process: Process, output: Output): Promise<number> {

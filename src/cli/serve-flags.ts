@@ -4,7 +4,7 @@
  */
 import { isIP } from 'node:net';
 import {
-  checkOption,
+  checkValue,
   type OpenOptions,
   type OptionSpec,
   optionTable,
@@ -133,13 +133,24 @@ function openOptions(parsed: ParsedCommand): OpenOptions {
   const replication: Record<string, unknown> = {};
   for (const one of optionFlags()) {
     if (!parsed.has(one.flag)) continue;
-    const value = checkOption(one.option, one.spec, optionValue(one, parsed.text(one.flag)));
+    const value = checkedValue(one, parsed.text(one.flag));
     (one.isReplication ? replication : top)[one.option] = value;
   }
   return { ...(top as OpenOptions), replication: replication as ReplicationOptionsGiven };
 }
 
-/** The flag's word as the option's type; checkOption says whether it fits. */
+/** The option's value. Throws a UsageError that names the flag, as its user knows no option. */
+function checkedValue(one: OptionFlag, text: string | undefined): unknown {
+  const what = `serve: --${one.flag}`;
+  try {
+    return checkValue(what, one.spec, optionValue(one, text));
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/** The flag's word as the option's type; checkValue says whether it fits. */
 function optionValue({ flag, spec }: OptionFlag, text: string | undefined): unknown {
   if (spec.type === 'flag') {
     if (text === undefined || text === 'yes') return true;
@@ -147,7 +158,7 @@ function optionValue({ flag, spec }: OptionFlag, text: string | undefined): unkn
     throw new UsageError(`serve: --${flag} takes yes or no, not "${text}"`);
   }
   if (spec.type !== 'count') return text;
-  if (spec.isBytes === true) return parseSize(text ?? '', `--${flag}`);
+  if (spec.isBytes === true) return parseSize(text ?? '', `serve: --${flag}`);
   if (!/^\d{1,16}$/.test(text ?? '')) throw new UsageError(`serve: --${flag} takes a whole number, not "${text}"`);
   return Number(text);
 }

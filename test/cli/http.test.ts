@@ -227,6 +227,8 @@ describe('digests and waiting', () => {
     expect(Object.keys(json)).toEqual(['position', 'keys', 'bytes', 'digest']);
     const { seq } = json['position'] as Record<string, string>;
     expect((await http(url, 'GET', `/digest?at=${seq}`)).json).toEqual(json);
+    const resync = await http(url, 'POST', '/resync');
+    expect([resync.status, resync.json['error']]).toMatchObject([409, { code: 'ALREADY_PRIMARY', retryable: false }]);
     const passed = await http(url, 'GET', '/digest?at=1');
     expect([passed.status, codeOf(passed)]).toEqual([409, 'POSITION_UNAVAILABLE']);
     const late = await http(url, 'GET', `/digest?at=${BigInt(seq ?? 0) + 5n}&timeoutMs=50`);
@@ -239,6 +241,12 @@ describe('digests and waiting', () => {
     expect((await http(url, 'GET', '/wait?seq=999999&timeoutMs=40')).json).toMatchObject({ reached: false });
     for (const query of ['', '?seq=1&position=x', '?seq=x', '?seq=1&level=seen', '?position=x']) {
       expect((await http(url, 'GET', `/wait${query}`)).status, query).toBe(400);
+    }
+    for (const [query, message] of [
+      ['', 'name what to wait for: seq=N or position=EPOCH:SEQ:OFFSET:CHAIN'],
+      ['?seq=1&position=x', 'give seq or position, not both'],
+    ]) {
+      expect((await http(url, 'GET', `/wait${query}`)).json['error']).toMatchObject({ code: 'USAGE', message });
     }
     const other = await http(url, 'GET', '/wait?position=9.9:1:8:0000000000000000&timeoutMs=40');
     expect([other.status, codeOf(other)]).toEqual([409, 'POSITION_NOT_IN_HISTORY']);
@@ -281,6 +289,9 @@ describe('the node', () => {
       'memory',
     ]);
     expect(json).toMatchObject({ pid: node.pid, role: 'primary', state: 'serving', link: null, replicas: [] });
+    expect(json['store']).toMatchObject({
+      checkpoint: { epoch: '0.0', seq: '0', offset: '0', chain: '0000000000000000' },
+    });
     const command = await cli(['status', url, '--json']);
     expect(Object.keys(command.lines[0] ?? {})).toEqual(Object.keys(json));
   });

@@ -171,8 +171,15 @@ describe('flags of serve', () => {
     ['--flows', '0'],
     ['--create-if-missing', 'maybe'],
     ['--replication-enable-sequence-padding', 'true'],
-  ])('refuse %s %s', (flag, value) => {
-    expect(() => plan(flag, value)).toThrow();
+  ])('refuse %s %s by the name of the flag', (flag, value) => {
+    expect(() => plan(flag, value)).toThrow(UsageError);
+    expect(() => plan(flag, value)).toThrow(`${flag} `);
+  });
+  test('say what they take', () => {
+    expect(() => plan('--ring-bytes', '1000')).toThrow(
+      'serve: --ring-bytes must be a power of two from 65536 to 1073741824, not 1000',
+    );
+    expect(() => plan('--flows', '0')).toThrow('serve: --flows must be a whole number from 1 to 16, not 0');
   });
   test('refuse other addresses than loopback without a secret', () => {
     for (const flag of ['--listen', '--status']) {

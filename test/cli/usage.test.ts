@@ -89,6 +89,18 @@ describe('the program', () => {
       expect([code, stdout.toString().includes(name)], family).toEqual([0, true]);
     }
   });
+  test('says that a command comes first', async () => {
+    const none = await cli(['--json']);
+    expect([none.code, none.error['code'], none.error['message']]).toEqual([
+      2,
+      'USAGE',
+      'no command is given; try: gapless --help',
+    ]);
+    const behind = await cli(['--json', 'get', 'dir', 'key']);
+    expect([behind.code, behind.error['message']]).toEqual([2, 'the command comes first: gapless get ... --json']);
+    expect((await cli(['--frob'])).stderr).toContain('no command is given');
+    expect((await cli(['get', '--json', '--help'])).code).toBe(0);
+  });
   test('shows the overview for --help, and fails without a word', async () => {
     expect((await cli(['--help'])).stdout.toString()).toBe(overview());
     expect((await cli([])).code).toBe(2);
