@@ -13,6 +13,12 @@ namespace gapless::table {
 
 inline constexpr uint32_t kLevelsMax = 7;
 
+// Whether the extent holds nothing at or behind `key`.
+bool EndsAtOrBefore(const Extent& extent, Slice key);
+bool Overlap(const Extent& a, const Extent& b);
+// The smallest extent that holds both.
+Extent Hull(const Extent& a, const Extent& b);
+
 using RunList = std::vector<std::shared_ptr<const Run>>;
 
 struct ShardRuns {
@@ -23,8 +29,9 @@ struct ShardRuns {
 class RunTree {
  public:
   explicit RunTree(uint32_t shards) : shards_(shards) {}
-  // The tree without `removed` (by number) and with `added`, each at its info's shard and level.
-  // Requires: levels deeper than 0 stay without overlap.
+  // The tree without `removed` (by number) and with `added`, each at its info's shard and level. A
+  // moved run is in both, opened again under its new level. Requires: all of `removed` are in the
+  // tree, and levels deeper than 0 stay without overlap.
   std::shared_ptr<const RunTree> With(const RunList& removed, const RunList& added) const;
 
   uint32_t shards() const { return static_cast<uint32_t>(shards_.size()); }
