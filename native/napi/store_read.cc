@@ -29,9 +29,9 @@ napi_value Get(StoreHandle& store, const Args& args) {
   Result<std::unique_ptr<engine::ReadScope>> scope = store.Scope(view);
   if (!scope.ok()) return Throw(args.env, scope.status());
   table::Entry entry;
-  if (!scope.value()->store().Get(key, scope.value()->at(), &entry)) {
-    return MakeInt(args.env, kMissing);
-  }
+  const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
+  if (!found.ok()) return Throw(args.env, found.status());
+  if (!found.value()) return MakeInt(args.env, kMissing);
   const int32_t size = static_cast<int32_t>(entry.value.size());
   if (at > into.size || entry.value.size() > into.size - at) return MakeInt(args.env, -(size + 2));
   if (size > 0) std::memcpy(into.data + at, entry.value.data(), entry.value.size());
@@ -57,7 +57,9 @@ napi_value Has(StoreHandle& store, const Args& args) {
   Result<std::unique_ptr<engine::ReadScope>> scope = store.Scope(view);
   if (!scope.ok()) return Throw(args.env, scope.status());
   table::Entry entry;
-  return MakeBool(args.env, scope.value()->store().Get(key, scope.value()->at(), &entry));
+  const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
+  if (!found.ok()) return Throw(args.env, found.status());
+  return MakeBool(args.env, found.value());
 }
 
 // getMany(view, keys, count, into, lengths)
@@ -84,7 +86,9 @@ napi_value GetMany(StoreHandle& store, const Args& args) {
     from += 4 + key.size();
     table::Entry entry;
     lengths[index] = kMissing;
-    if (!scope.value()->store().Get(key, scope.value()->at(), &entry)) continue;
+    const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
+    if (!found.ok()) return Throw(args.env, found.status());
+    if (!found.value()) continue;
     lengths[index] = static_cast<int32_t>(entry.value.size());
     if (!entry.value.empty() && needed + entry.value.size() <= into.size) {
       std::memcpy(into.data + needed, entry.value.data(), entry.value.size());

@@ -1,4 +1,4 @@
-// Walking one shard and merging several, in both directions.
+// Walking one plain shard and merging several, in both directions.
 #include "table/iterator.h"
 
 #include <string>
@@ -6,63 +6,62 @@
 
 namespace gapless::table {
 
-// The list of range deletes is loaded before any version (see Shard::ranges).
-ShardIterator::ShardIterator(const Shard* shard, const ReadPoint& at)
-    : at_(at), ranges_(shard->ranges()), cursor_(&shard->ordered()) {}
+// The list of range deletes is loaded before any version (see Memtable::ranges).
+PlainShardIterator::PlainShardIterator(const Memtable* memtable, const ReadPoint& at)
+    : at_(at), ranges_(memtable->ranges()), cursor_(&memtable->ordered()) {}
 
-void ShardIterator::FindForward() {
-  while (cursor_.Valid() && !Shard::ReadNode(cursor_.node(), ranges_, at_, &entry_)) {
+void PlainShardIterator::FindForward() {
+  while (cursor_.Valid() && !Memtable::ReadNode(cursor_.node(), ranges_, at_, &entry_)) {
     cursor_.Next();
   }
   valid_ = cursor_.Valid();
 }
 
-void ShardIterator::FindBackward() {
-  while (cursor_.Valid() && !Shard::ReadNode(cursor_.node(), ranges_, at_, &entry_)) {
+void PlainShardIterator::FindBackward() {
+  while (cursor_.Valid() && !Memtable::ReadNode(cursor_.node(), ranges_, at_, &entry_)) {
     cursor_.Prev();
   }
   valid_ = cursor_.Valid();
 }
 
-void ShardIterator::Next() {
+void PlainShardIterator::Next() {
   cursor_.Next();
   FindForward();
 }
 
-void ShardIterator::Prev() {
+void PlainShardIterator::Prev() {
   cursor_.Prev();
   FindBackward();
 }
 
-void ShardIterator::Seek(Slice key) {
+void PlainShardIterator::Seek(Slice key) {
   cursor_.Seek(key);
   FindForward();
 }
 
-void ShardIterator::SeekForPrev(Slice key) {
+void PlainShardIterator::SeekForPrev(Slice key) {
   cursor_.SeekForPrev(key);
   FindBackward();
 }
 
-void ShardIterator::SeekToFirst() {
+void PlainShardIterator::SeekToFirst() {
   cursor_.SeekToFirst();
   FindForward();
 }
 
-void ShardIterator::SeekToLast() {
+void PlainShardIterator::SeekToLast() {
   cursor_.SeekToLast();
   FindBackward();
 }
 
-MergedIterator::MergedIterator(const std::vector<std::unique_ptr<Shard>>& shards,
-                               const ReadPoint& at) {
-  for (const auto& shard : shards) {
-    children_.push_back(std::make_unique<Child>(shard.get(), at));
+PlainIterator::PlainIterator(const TableSet& set, const ReadPoint& at) {
+  for (uint32_t shard = 0; shard < set.shards(); shard++) {
+    children_.push_back(std::make_unique<Child>(set.shard(shard).active, at));
     heap_.push_back(children_.back().get());
   }
 }
 
-bool MergedIterator::Before(const Child& a, const Child& b) const {
+bool PlainIterator::Before(const Child& a, const Child& b) const {
   const Child& low = forward_ ? a : b;
   const Child& high = forward_ ? b : a;
   if (low.prefix != high.prefix) return low.prefix < high.prefix;
@@ -70,7 +69,7 @@ bool MergedIterator::Before(const Child& a, const Child& b) const {
 }
 
 // Makes the heap of those children that stand on an entry.
-void MergedIterator::Rebuild(bool forward) {
+void PlainIterator::Rebuild(bool forward) {
   forward_ = forward;
   heap_size_ = 0;
   for (const auto& child : children_) {
@@ -81,7 +80,7 @@ void MergedIterator::Rebuild(bool forward) {
   for (size_t at = heap_size_ / 2; at > 0; at--) SiftDown(at - 1);
 }
 
-void MergedIterator::SiftDown(size_t at) {
+void PlainIterator::SiftDown(size_t at) {
   Child* const moved = heap_[at];
   for (;;) {
     size_t child = at * 2 + 1;
@@ -94,7 +93,7 @@ void MergedIterator::SiftDown(size_t at) {
   heap_[at] = moved;
 }
 
-void MergedIterator::AdvanceTop() {
+void PlainIterator::AdvanceTop() {
   Child* const top = heap_[0];
   if (forward_) {
     top->iterator.Next();
@@ -111,7 +110,7 @@ void MergedIterator::AdvanceTop() {
 }
 
 // Moves all other children to the far side of the current key: no key is in two shards.
-void MergedIterator::Turn(bool forward) {
+void PlainIterator::Turn(bool forward) {
   Child* const top = heap_[0];
   const Slice key = top->iterator.entry().key;
   for (const auto& child : children_) {
@@ -126,32 +125,32 @@ void MergedIterator::Turn(bool forward) {
   // The top is the least in the new direction as well, hence the top again.
 }
 
-void MergedIterator::Next() {
+void PlainIterator::Next() {
   if (!forward_) Turn(true);
   AdvanceTop();
 }
 
-void MergedIterator::Prev() {
+void PlainIterator::Prev() {
   if (forward_) Turn(false);
   AdvanceTop();
 }
 
-void MergedIterator::Seek(Slice key) {
+void PlainIterator::Seek(Slice key) {
   for (const auto& child : children_) child->iterator.Seek(key);
   Rebuild(true);
 }
 
-void MergedIterator::SeekForPrev(Slice key) {
+void PlainIterator::SeekForPrev(Slice key) {
   for (const auto& child : children_) child->iterator.SeekForPrev(key);
   Rebuild(false);
 }
 
-void MergedIterator::SeekToFirst() {
+void PlainIterator::SeekToFirst() {
   for (const auto& child : children_) child->iterator.SeekToFirst();
   Rebuild(true);
 }
 
-void MergedIterator::SeekToLast() {
+void PlainIterator::SeekToLast() {
   for (const auto& child : children_) child->iterator.SeekToLast();
   Rebuild(false);
 }

@@ -1,20 +1,22 @@
-// Iterators over the shards. Made and used by one reader under one guard, which they must not
-// outlive; nothing in them is shared.
+// Iterators over shards that are plain: one memtable each and nothing else, as most small stores
+// are. merged_iterator.h has the one for all others. Made and used by one reader under one guard,
+// which they must not outlive; nothing in them is shared.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "table/shard.h"
+#include "table/memtable.h"
 #include "table/store.h"
+#include "table/table_set.h"
 
 namespace gapless::table {
 
 // Live entries of one shard: the newest version at or below the read point, unless it is deleted,
 // hidden by a range delete or expired.
-class ShardIterator final : public Iterator {
+class PlainShardIterator final : public Iterator {
  public:
-  ShardIterator(const Shard* shard, const ReadPoint& at);
+  PlainShardIterator(const Memtable* memtable, const ReadPoint& at);
 
   bool Valid() const override { return valid_; }
   const Entry& entry() const override { return entry_; }
@@ -38,9 +40,9 @@ class ShardIterator final : public Iterator {
 };
 
 // The entries of several shards in key order: a heap of their iterators. No key is in two shards.
-class MergedIterator final : public Iterator {
+class PlainIterator final : public Iterator {
  public:
-  MergedIterator(const std::vector<std::unique_ptr<Shard>>& shards, const ReadPoint& at);
+  PlainIterator(const TableSet& set, const ReadPoint& at);
 
   bool Valid() const override { return heap_size_ > 0; }
   const Entry& entry() const override { return heap_[0]->iterator.entry(); }
@@ -54,8 +56,8 @@ class MergedIterator final : public Iterator {
 
  private:
   struct Child {
-    Child(const Shard* shard, const ReadPoint& at) : iterator(shard, at) {}
-    ShardIterator iterator;
+    Child(const Memtable* memtable, const ReadPoint& at) : iterator(memtable, at) {}
+    PlainShardIterator iterator;
     uint64_t prefix = 0;  // of the current key
   };
 

@@ -19,6 +19,7 @@ uint64_t RangeFragment::OldestAbove(uint64_t seq) const {
 
 void RangeSet::Add(std::shared_ptr<const RangeFragment> fragment) {
   oldest_seq_ = std::min(oldest_seq_, fragment->seqs.back());
+  weight_ += fragment->seqs.size();
   fragments_.push_back(std::move(fragment));
 }
 
@@ -104,11 +105,26 @@ const RangeSet* RangeSet::WithoutUpTo(const RangeSet* before, uint64_t seq) {
   return nullptr;
 }
 
-const RangeFragment* RangeSet::FirstBehind(Slice key) const {
+const RangeSet* RangeSet::Of(std::vector<RangeFragment> fragments) {
+  if (fragments.empty()) return nullptr;
+  auto* const set = new RangeSet;
+  set->fragments_.reserve(fragments.size());
+  for (RangeFragment& fragment : fragments) {
+    set->Add(std::make_shared<const RangeFragment>(std::move(fragment)));
+  }
+  return set;
+}
+
+size_t RangeSet::IndexBehind(Slice key) const {
   const auto found =
       std::partition_point(fragments_.begin(), fragments_.end(),
                            [key](const auto& fragment) { return fragment->EndsAtOrBefore(key); });
-  return found == fragments_.end() ? nullptr : found->get();
+  return static_cast<size_t>(found - fragments_.begin());
+}
+
+const RangeFragment* RangeSet::FirstBehind(Slice key) const {
+  const size_t at = IndexBehind(key);
+  return at == fragments_.size() ? nullptr : fragments_[at].get();
 }
 
 const RangeFragment* RangeSet::Covering(Slice key) const {

@@ -1,4 +1,4 @@
-// The range deletes of one shard that are not yet written into the keys themselves.
+// The range deletes of one table that are not written into its keys themselves.
 //
 // An immutable list of sorted fragments that do not overlap, each with the sequences of the deletes
 // that cover it. A new delete makes a new list, which shares the fragments it does not change. The
@@ -33,9 +33,15 @@ class RangeSet {
   static const RangeSet* With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
                               uint64_t seq);
   static const RangeSet* WithoutUpTo(const RangeSet* before, uint64_t seq);
+  // Requires: the fragments ascend, do not overlap, and each has sequences, falling.
+  static const RangeSet* Of(std::vector<RangeFragment> fragments);
 
   const std::vector<std::shared_ptr<const RangeFragment>>& fragments() const { return fragments_; }
   uint64_t oldest_seq() const { return oldest_seq_; }
+  // What a change copies: fragments, and their sequences.
+  uint64_t weight() const { return weight_; }
+  // The index of the first fragment that ends behind `key`; how many there are, if none does.
+  size_t IndexBehind(Slice key) const;
   // The first fragment that ends behind `key`, or null; it may start behind `key` as well.
   const RangeFragment* FirstBehind(Slice key) const;
   // The fragment that covers `key`, or null.
@@ -59,6 +65,7 @@ class RangeSet {
 
   std::vector<std::shared_ptr<const RangeFragment>> fragments_;
   uint64_t oldest_seq_ = UINT64_MAX;
+  uint64_t weight_ = 0;
   mutable uint64_t references_ = 1;  // writer only
 };
 

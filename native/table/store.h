@@ -1,14 +1,15 @@
-// The committed state in memory: F shards, each a memtable of several versions a key.
-//
-// (Immutable runs below the memtables come with the next format of the generation; readers and
-// iterators here already speak of "a set of tables at a read point" and not of one memtable.)
+// The committed state: F shards, each a set of tables. A set is the memtable that takes writes, the
+// sealed ones that wait to be flushed, and the runs below them (run_tree.h), newest first.
 //
 // Threads. One writer per shard at a time: the sequencer for all shards, or on a replica one apply
 // task a shard, or the loader. Readers take no lock: they hold a ReadGuard while they touch memory.
 // Publish is called by one thread at a time (the engine's commit mutex is held).
 //
-// Invariant: for each key the memtable keeps every version above the visible sequence, the newest
-// at or below it, and for each open view or running read the newest at or below its sequence.
+// Sets are swapped whole (Seal, InstallFlush, InstallRuns); a replaced set, its memtables and its
+// runs are let go once no ReadGuard of before the swap is held.
+//
+// Invariant: for each key the tables keep every version above the visible sequence, the newest at
+// or below it, and for each open view or running read the newest at or below its sequence.
 #pragma once
 
 #include <atomic>
@@ -20,6 +21,9 @@
 #include "base/hash.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "table/block_cache.h"
+#include "table/cell.h"
+#include "table/run_tree.h"
 
 namespace gapless::table {
 
@@ -47,9 +51,18 @@ struct Mutation {
   uint64_t seq = 0;
 };
 
+struct StoreOptions {
+  uint32_t shards = 4;  // 1 to 64
+  uint64_t cache_bytes = uint64_t{64} << 20;
+};
+
 struct StoreStats {
-  uint64_t keys_estimate = 0;  // live keys, may be off by what is in flight
-  uint64_t memtable_bytes = 0;
+  // Live keys: exact but for what is in flight while there are no runs; then an overwritten or
+  // deleted key may count until it is merged.
+  uint64_t keys_estimate = 0;
+  uint64_t memtable_bytes = 0;  // sealed ones included
+  uint64_t sealed_bytes = 0;
+  CacheStats cache;
   uint64_t range_tombstones = 0;
   uint64_t open_views = 0;
   uint64_t arena_allocations = 0;  // blocks taken from the system since creation
@@ -91,10 +104,19 @@ class Iterator {
   virtual Status status() const = 0;
 };
 
+// The memtables of all shards, as Seal left them: immutable. Kept alive by whoever flushes them.
+class SealedTables {
+ public:
+  virtual ~SealedTables() = default;
+  virtual uint64_t bytes() const = 0;
+  // Every version, for a flush; keeps the tables alive.
+  virtual std::unique_ptr<CellStream> NewStream(uint32_t shard) const = 0;
+  virtual const RangeSet* ranges(uint32_t shard) const = 0;  // may be null
+};
+
 class Store {
  public:
-  // `shards` 1 to 64.
-  explicit Store(uint32_t shards);
+  explicit Store(const StoreOptions& options);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -109,8 +131,6 @@ class Store {
   // Asks for the memory of a key that Apply or Get will want a few keys later: much of a write's
   // time goes by waiting for it. Requires: as Apply, or a ReadGuard.
   void Prefetch(Slice key) const;
-  // Loads one entry of a verified base (ascending keys are fastest). Thread-safe per shard.
-  void Load(const Entry& entry);
   // Makes everything with sequence <= seq visible. Rises only.
   void Publish(uint64_t seq);
   // Upkeep without a write: up to `steps` keys are pruned or freed from range deletes. For idle
@@ -120,12 +140,33 @@ class Store {
   uint64_t visible_seq() const;
 
   // --- reading: hold a ReadGuard ---
-  // Returns the live entry at the read point, or false. Slices live as long as the guard.
-  bool Get(Slice key, const ReadPoint& at, Entry* entry) const;
+  // Whether there is a live entry at the read point. Slices live as long as the guard. kCorrupt,
+  // kIo with file and offset.
+  Result<bool> Get(Slice key, const ReadPoint& at, Entry* entry) const;
   // All shards merged.
   std::unique_ptr<Iterator> NewIterator(const ReadPoint& at) const;
   // One shard: a flow of a snapshot.
   std::unique_ptr<Iterator> NewShardIterator(uint32_t shard, const ReadPoint& at) const;
+
+  // --- sealing, flushing, merging ---
+  // What an open's runs are: before the first write.
+  void LoadRuns(const RunList& runs);
+  // New memtables take the writes from now on. Requires: no writer runs, and everything applied is
+  // visible. Nothing happens while the memtables are empty.
+  void Seal();
+  // What the memtables that take writes cost; the sealed ones wait beside them.
+  uint64_t active_bytes() const;
+  std::shared_ptr<const SealedTables> OldestSealed() const;  // null: none
+  // `added` takes the place of the oldest sealed tables.
+  void InstallFlush(const std::shared_ptr<const SealedTables>& flushed, const RunList& added);
+  // `added` takes the place of `removed`. Any thread, beside other installs.
+  void InstallRuns(const RunList& removed, const RunList& added);
+  std::shared_ptr<const RunTree> runs() const;
+  // For MergeRequest: as of now, and good for ever.
+  std::vector<uint64_t> ProtectedSeqs() const;
+  BlockCache* cache() const;
+  // Lets go of replaced sets and evicted blocks that nobody reads any more. Any thread.
+  void Reclaim();
 
   // --- views ---
   // Protects reads at `seq` until released. Requires: seq is protected at the time of the call (the

@@ -34,7 +34,7 @@ struct Batch {
 
 class Bank {
  public:
-  Bank() : store_(kShards) {
+  Bank() : store_({.shards = kShards}) {
     for (uint64_t i = 0; i < kAccounts; i++) balances_[i] = 1000;
     batches_.resize(kBatches);
     for (uint64_t i = 0; i < kBatches; i++) Fill(&batches_[i], i);
@@ -125,7 +125,7 @@ class Bank {
     uint64_t sum = 0;
     for (uint64_t i = 0; i < kAccounts; i++) {
       Entry entry;
-      const bool found = store_.Get(Account(i), {seq, 0}, &entry);
+      const bool found = Found(store_, Account(i), {seq, 0}, &entry);
       CHECK(found);
       if (found) sum += Number(entry.value);
     }
@@ -211,7 +211,7 @@ class Bank {
 TEST("readers see whole batches while shards run ahead and versions are pruned") { Bank().Run(); }
 
 TEST("guards of many threads at once share the slots") {
-  Store store(1);
+  Store store({.shards = 1});
   store.Apply(PutOf("k", "v", 1));
   store.Publish(1);
   std::vector<Thread> threads(8);

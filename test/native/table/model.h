@@ -135,10 +135,17 @@ inline std::string CompareScan(Iterator* iterator, const ModelState& wanted) {
   return "";
 }
 
+// Get, where an error is a failure.
+inline bool Found(const Store& store, Slice key, const ReadPoint& at, Entry* entry) {
+  const Result<bool> found = store.Get(key, at, entry);
+  CHECK_OK(found);
+  return found.ok() && found.value();
+}
+
 inline std::string GetValue(const Store& store, Slice key, const ReadPoint& at) {
   const ReadGuard guard(&store);
   Entry entry;
-  return store.Get(key, at, &entry) ? entry.value.ToString() : "(absent)";
+  return Found(store, key, at, &entry) ? entry.value.ToString() : "(absent)";
 }
 inline std::string GetValue(const Store& store, Slice key) {
   return GetValue(store, key, ReadPoint{store.visible_seq(), 0});

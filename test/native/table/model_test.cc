@@ -34,7 +34,7 @@ std::string KeyOf(uint64_t number, int shape) {
 class Trial {
  public:
   Trial(uint32_t shards, uint64_t seed, uint64_t keys, int shape)
-      : store_(shards), random_(seed), keys_(keys), shape_(shape) {}
+      : store_({.shards = shards}), random_(seed), keys_(keys), shape_(shape) {}
 
   void Run(int rounds) {
     for (int round = 0; round < rounds && !check::Failed(); round++) {
@@ -102,7 +102,7 @@ class Trial {
   void CompareGet(const ReadPoint& at) {
     const std::string key = PickKey();
     Entry entry;
-    const bool found = store_.Get(key, at, &entry);
+    const bool found = Found(store_, key, at, &entry);
     const auto wanted = model_.Get(key, at);
     CHECK_EQ(found, wanted.has_value());
     if (found && wanted) CHECK(SameEntry(entry, {key, *wanted}));

@@ -23,7 +23,7 @@ uint64_t Overwrite(Store* store, uint64_t count, uint64_t among, uint64_t seq) {
 
 TEST("overwriting keys keeps memory flat and takes nothing from the system") {
   for (const uint64_t among : {1u, 1000u}) {
-    Store store(2);
+    Store store({.shards = 2});
     uint64_t seq = Overwrite(&store, 100000 / kScale, among, 0);
     const StoreStats before = store.stats();
     seq = Overwrite(&store, 2000000 / kScale, among, seq);
@@ -36,7 +36,7 @@ TEST("overwriting keys keeps memory flat and takes nothing from the system") {
 }
 
 TEST("overwriting large values keeps few of them") {
-  Store store(1);
+  Store store({.shards = 1});
   const std::string value(1 << 20, 'v');
   for (uint64_t seq = 1; seq <= 100; seq++) {
     store.Apply(PutOf("k" + std::to_string(seq % 4), value, seq));
@@ -46,7 +46,7 @@ TEST("overwriting large values keeps few of them") {
 }
 
 TEST("putting and deleting ever new keys keeps memory flat") {
-  Store store(1);
+  Store store({.shards = 1});
   uint64_t seq = 0;
   const auto churn = [&](uint64_t from, uint64_t to) {
     for (uint64_t i = from; i < to; i++) {
@@ -68,7 +68,7 @@ TEST("putting and deleting ever new keys keeps memory flat") {
 }
 
 TEST("deleting every key leaves nearly nothing") {
-  Store store(2);
+  Store store({.shards = 2});
   uint64_t seq = 0;
   for (int i = 0; i < 20000; i++) store.Apply(PutOf("key" + std::to_string(i), "v", ++seq));
   store.Publish(seq);
@@ -86,7 +86,7 @@ TEST("deleting every key leaves nearly nothing") {
 }
 
 TEST("a view pins one version a key, however often the key is overwritten") {
-  Store store(1);
+  Store store({.shards = 1});
   uint64_t seq = Overwrite(&store, 1000, 1000, 0);
   const ReadPoint at{seq, 0};
   const uint64_t view = store.AddView(seq);
@@ -96,7 +96,7 @@ TEST("a view pins one version a key, however often the key is overwritten") {
   for (int i = 0; i < 1000; i++) {
     const ReadGuard guard(&store);
     Entry entry;
-    REQUIRE(store.Get("k" + std::to_string(i), at, &entry));
+    REQUIRE(Found(store, "k" + std::to_string(i), at, &entry));
     CHECK_EQ(entry.seq, static_cast<uint64_t>(i) + 1);
   }
   store.ReleaseView(view);
@@ -107,7 +107,7 @@ TEST("a view pins one version a key, however often the key is overwritten") {
 }
 
 TEST("each view pins its own version and nothing between") {
-  Store store(1);
+  Store store({.shards = 1});
   std::vector<uint64_t> views;
   for (uint64_t seq = 1; seq <= 100; seq++) {
     store.Apply(PutOf("k", std::string(1000, 'v'), seq));
@@ -119,7 +119,7 @@ TEST("each view pins its own version and nothing between") {
   for (uint64_t seq = 10; seq <= 100; seq += 10) {
     const ReadGuard guard(&store);
     Entry entry;
-    REQUIRE(store.Get("k", {seq, 0}, &entry));
+    REQUIRE(Found(store, "k", {seq, 0}, &entry));
     CHECK_EQ(entry.seq, seq);
   }
   for (const uint64_t view : views) store.ReleaseView(view);
@@ -130,7 +130,7 @@ TEST("each view pins its own version and nothing between") {
 }
 
 TEST("versions above the visible sequence stay until they are published") {
-  Store store(1);
+  Store store({.shards = 1});
   store.Apply(PutOf("k", "0", 1));
   store.Publish(1);
   for (uint64_t seq = 2; seq <= 1000; seq++) store.Apply(PutOf("k", std::to_string(seq), seq));
@@ -144,7 +144,7 @@ TEST("versions above the visible sequence stay until they are published") {
 }
 
 TEST("many unpublished versions of one key cost no more than few") {
-  Store store(1);
+  Store store({.shards = 1});
   const uint64_t count = 1000000 / kScale;
   for (uint64_t seq = 1; seq <= count; seq++) store.Apply(PutOf("k", "v", seq));
   const uint64_t full = store.stats().memtable_bytes;
@@ -154,7 +154,7 @@ TEST("many unpublished versions of one key cost no more than few") {
 }
 
 TEST("memory that a running reader may hold is not reused") {
-  Store store(1);
+  Store store({.shards = 1});
   const std::string first(100, '1');
   store.Apply(PutOf("k", first, 1));
   store.Publish(1);
@@ -162,7 +162,7 @@ TEST("memory that a running reader may hold is not reused") {
   {
     const ReadGuard guard(&store);
     Entry entry;
-    REQUIRE(store.Get("k", {1, 0}, &entry));
+    REQUIRE(Found(store, "k", {1, 0}, &entry));
     seq = Overwrite(&store, 20000, 3, seq);
     for (int i = 0; i < 20000; i++) {
       store.Apply(PutOf("k", std::string(100, '2'), ++seq));
@@ -173,7 +173,7 @@ TEST("memory that a running reader may hold is not reused") {
     PurgeAll(&store);
     CHECK_EQ(entry.value.ToString(), first);
     Entry again;
-    CHECK(store.Get("k", {1, 0}, &again));
+    CHECK(Found(store, "k", {1, 0}, &again));
   }
   const uint64_t held = store.stats().memtable_bytes;
   PurgeAll(&store);
@@ -181,7 +181,7 @@ TEST("memory that a running reader may hold is not reused") {
 }
 
 TEST("large values go back to the system") {
-  Store store(1);
+  Store store({.shards = 1});
   for (uint64_t seq = 1; seq <= 200; seq++) {
     store.Apply(PutOf("k", std::string(1 << 20, 'x'), seq));
     store.Publish(seq);
@@ -193,7 +193,7 @@ TEST("large values go back to the system") {
 }
 
 TEST("clearing many keys is done in small steps by the writes that follow") {
-  Store store(2);
+  Store store({.shards = 2});
   const uint64_t count = 200000 / kScale;
   uint64_t seq = 0;
   for (uint64_t i = 0; i < count; i++) store.Apply(PutOf("key" + std::to_string(i), "v", ++seq));
@@ -219,7 +219,7 @@ TEST("clearing many keys is done in small steps by the writes that follow") {
 
 TEST("thousands of range deletes, small or wide, unpublished or not, are soon gone") {
   for (const bool wide : {false, true}) {
-    Store store(2);
+    Store store({.shards = 2});
     uint64_t seq = 0;
     for (int i = 0; i < 20000; i++) store.Apply(PutOf("key" + std::to_string(i), "v", ++seq));
     store.Publish(seq);

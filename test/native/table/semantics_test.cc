@@ -26,7 +26,7 @@ std::string DigestOf(const Store& store) {
 }
 
 TEST("a guard tells the newest visible sequence") {
-  Store store(2);
+  Store store({.shards = 2});
   store.Apply(PutOf("a", "1", 7));
   store.Publish(7);
   const ReadGuard first(&store);
@@ -38,7 +38,7 @@ TEST("a guard tells the newest visible sequence") {
 }
 
 TEST("what is not published is not seen") {
-  Store store(4);
+  Store store({.shards = 4});
   store.Apply(PutOf("a", "1", 1));
   CHECK_EQ(GetValue(store, "a"), "(absent)");
   store.Publish(1);
@@ -57,7 +57,7 @@ TEST("what is not published is not seen") {
 
 TEST("a delRange covers earlier puts of its own batch and not later ones") {
   for (const uint64_t keys : {3u, 1000u}) {  // written into the keys at once, and later
-    Store store(2);
+    Store store({.shards = 2});
     uint64_t seq = 0;
     for (uint64_t i = 0; i < keys; i++) store.Apply(PutOf("k" + std::to_string(i), "old", ++seq));
     store.Publish(seq);
@@ -78,7 +78,7 @@ TEST("a delRange covers earlier puts of its own batch and not later ones") {
 }
 
 TEST("the lower bound of a delRange is inside it, the upper bound is not") {
-  Store store(3);
+  Store store({.shards = 3});
   uint64_t seq = 0;
   for (const char* key : {"", "a", "b", "ba", "c", "d"}) store.Apply(PutOf(key, "1", ++seq));
   store.Apply(DelRangeOf("b", "c", ++seq));
@@ -92,8 +92,8 @@ TEST("the lower bound of a delRange is inside it, the upper bound is not") {
 }
 
 TEST("ApplyToShard writes only what belongs to the shard") {
-  Store whole(4);
-  Store parts(4);
+  Store whole({.shards = 4});
+  Store parts({.shards = 4});
   for (uint64_t seq = 1; seq <= 500; seq++) {
     const std::string key = "key" + std::to_string(seq);
     const Mutation mutation = seq == 400 ? DelRangeOf("key1", "key2", seq) : PutOf(key, "v", seq);
@@ -107,7 +107,7 @@ TEST("ApplyToShard writes only what belongs to the shard") {
 }
 
 TEST("an entry is dead at and after its expiry") {
-  Store store(1);
+  Store store({.shards = 1});
   store.Apply(PutOf("k", "v", 1, 1000));
   store.Publish(1);
   CHECK_EQ(GetValue(store, "k", {1, 0}), "v");
@@ -131,7 +131,7 @@ TEST("an entry is dead at and after its expiry") {
 }
 
 TEST("a view shows its sequence whatever is written and pruned behind it") {
-  Store store(2);
+  Store store({.shards = 2});
   uint64_t seq = 0;
   for (int i = 0; i < 500; i++) store.Apply(PutOf("k" + std::to_string(i), "first", ++seq));
   store.Publish(seq);
@@ -156,9 +156,9 @@ TEST("a view shows its sequence whatever is written and pruned behind it") {
 }
 
 TEST("the digest has the published vectors") {
-  CHECK_EQ(DigestOf(Store(2)), "00000000000000000000000000000000");
+  CHECK_EQ(DigestOf(Store({.shards = 2})), "00000000000000000000000000000000");
   const auto of = [](std::vector<std::pair<const char*, const char*>> entries) {
-    Store store(2);
+    Store store({.shards = 2});
     uint64_t seq = 0;
     for (const auto& [key, value] : entries) store.Apply(PutOf(key, value, ++seq));
     store.Publish(seq);
@@ -177,7 +177,7 @@ TEST("the digest is the same at every shard count, over many chunks") {
   uint64_t bytes[3];
   int at = 0;
   for (const uint32_t shards : {1u, 2u, 8u}) {
-    Store store(shards);
+    Store store({.shards = shards});
     uint64_t seq = 0;
     for (uint64_t i = 0; i < 20000; i++) {
       const std::string value((i * 37) % 300, static_cast<char>('a' + i % 26));
@@ -198,16 +198,11 @@ TEST("the digest is the same at every shard count, over many chunks") {
   }
 }
 
-TEST("Load keeps sequence and expiry of an entry") {
-  Store store(4);
+TEST("a put keeps sequence and expiry, in whatever order sequences come before any is visible") {
+  Store store({.shards = 4});
   for (uint64_t i = 0; i < 3000; i++) {
     const std::string key = "key" + std::to_string(100000 + i);
-    Entry entry;
-    entry.key = key;
-    entry.value = "v";
-    entry.seq = 10000 - i;  // sequences of a base are in no order
-    entry.expires_at_ms = i % 2 == 0 ? 0 : 5000 + i;
-    store.Load(entry);
+    store.Apply(PutOf(key, "v", 10000 - i, i % 2 == 0 ? 0 : 5000 + i));  // as from a base
   }
   store.Publish(10000);
   const ReadGuard guard(&store);

@@ -67,7 +67,7 @@ void Gets(const Store& store, const Keys& keys, uint64_t count, uint64_t among, 
     const ReadGuard guard(&store);
     Entry entry;
     const Slice key = keys.At(random.Below(among));
-    if (!store.Get(key, ReadPoint{guard.visible_seq(), 0}, &entry)) continue;
+    if (!store.Get(key, ReadPoint{guard.visible_seq(), 0}, &entry).value()) continue;
     std::memcpy(into, entry.value.data(), 100);
     found += into[5] == 'v' ? 1 : 0;
   }
@@ -98,7 +98,7 @@ void Run(uint64_t count, uint32_t shards, bool decimal) {
   std::printf("--- %llu keys, %u shards, %s\n", static_cast<unsigned long long>(count), shards,
               decimal ? "decimal" : "random bytes");
   const Keys keys = MakeKeys(count, decimal);
-  Store store(shards);
+  Store store({.shards = shards});
   uint64_t seq = Fill(&store, keys, count, 0, "put new");
   Gets(store, keys, 2000000, count, "get, all keys");
   Gets(store, keys, 2000000, std::min<uint64_t>(count, 10000), "get, 10 k hot keys");
@@ -131,7 +131,7 @@ void RunAscending(uint64_t count) {
     std::snprintf(keys.bytes.data() + i * 16, 17, "%016llu",
                   static_cast<unsigned long long>(number));
   }
-  Store store(4);
+  Store store({.shards = 4});
   std::printf("--- ascending\n");
   (void)Fill(&store, keys, count, 0, "put ascending");
   Scan(store, true, true, "scan merged forward");

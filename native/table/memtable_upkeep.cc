@@ -1,9 +1,9 @@
-// What the writer of a shard does beside writing, a bounded amount at each write: pruning versions,
-// removing keys, writing range deletes into the keys that they hide, reclaiming memory.
+// What the writer of a memtable does beside writing, a bounded amount at each write: pruning
+// versions, removing keys, writing range deletes into the keys that they hide, reclaiming memory.
 #include <algorithm>
 
 #include "base/assert.h"
-#include "table/shard.h"
+#include "table/memtable.h"
 
 namespace gapless::table {
 namespace {
@@ -17,7 +17,7 @@ constexpr size_t kPrefetchDistance = 4;
 
 }  // namespace
 
-void Shard::Upkeep(size_t value_bytes) {
+void Memtable::Upkeep(size_t value_bytes) {
   fresh_bytes_ += value_bytes;
   if (++writes_ % kRefreshEvery == 0 || fresh_bytes_ >= kRefreshBytes) {
     (void)Refresh();
@@ -29,7 +29,7 @@ void Shard::Upkeep(size_t value_bytes) {
 }
 
 // Returns whether more memory could be given back at once.
-bool Shard::Refresh() {
+bool Memtable::Refresh() {
   retired_.Seal();  // before the scan, which must come behind the tag
   const ReadGate::Limits limits = gate_->Scan();
   floor_ = std::max(floor_, limits.floor);
@@ -37,7 +37,7 @@ bool Shard::Refresh() {
   return retired_.Reclaim(limits.oldest_era);
 }
 
-bool Shard::Purge(uint32_t steps) {
+bool Memtable::Purge(uint32_t steps) {
   (void)Refresh();
   for (uint32_t i = 0; i < steps && PruneOne(); i++) {
   }
@@ -48,7 +48,7 @@ bool Shard::Purge(uint32_t steps) {
 }
 
 // Looks at one key that may have something to prune; returns false when none is due.
-bool Shard::PruneOne() {
+bool Memtable::PruneOne() {
   if (!prune_.empty() && prune_.front().ready_seq <= floor_) {
     const Waiting waiting = prune_.Pop();
     const Waiting* const ahead = prune_.Peek(kPrefetchDistance);
@@ -63,7 +63,7 @@ bool Shard::PruneOne() {
 }
 
 // `queue` is the one that the node was taken from.
-void Shard::PruneQueued(Node* node, uint32_t queue) {
+void Memtable::PruneQueued(Node* node, uint32_t queue) {
   node->queued &= ~queue;
   if ((node->queued & Node::kRemoved) == 0) {
     PruneNode(node);
@@ -73,7 +73,7 @@ void Shard::PruneQueued(Node* node, uint32_t queue) {
 }
 
 // Drops the versions that nobody needs and queues the node again if more may go later.
-void Shard::PruneNode(Node* node) {
+void Memtable::PruneNode(Node* node) {
   Version* newest = node->head.load(std::memory_order_relaxed);
   Version* kept = newest;
   while (kept != nullptr && kept->seq > floor_) kept = kept->next.load(std::memory_order_relaxed);
@@ -91,7 +91,7 @@ void Shard::PruneNode(Node* node) {
 
 // `kept` is the newest version at or below the floor: of the older ones only those stay that are
 // the newest at or below a view. Unlinked versions keep their own links for the readers on them.
-void Shard::PruneBehind(Version* kept) {
+void Memtable::PruneBehind(Version* kept) {
   Version* last = kept;
   const Version* newer = kept;
   Version* version = kept->next.load(std::memory_order_relaxed);
@@ -114,8 +114,10 @@ void Shard::PruneBehind(Version* kept) {
   }
 }
 
-// A deletion with nothing behind it says no more than its absence. Returns false if the node went.
-bool Shard::DropDeletedTail(Node* node) {
+// A deletion with nothing behind it says no more than its absence, at the bottom. Returns false if
+// the node went.
+bool Memtable::DropDeletedTail(Node* node) {
+  if (!bottom_) return true;
   for (;;) {
     Version* newer = nullptr;
     Version* last = node->head.load(std::memory_order_relaxed);
@@ -134,9 +136,10 @@ bool Shard::DropDeletedTail(Node* node) {
   }
 }
 
-void Shard::RemoveNode(Node* node) {
+void Memtable::RemoveNode(Node* node) {
   hash_.Erase(node);
   ordered_.Remove(node);
+  nodes_--;
   if (node->queued == 0) {
     retired_.Retire(node, node->bytes());
   } else {
@@ -145,20 +148,21 @@ void Shard::RemoveNode(Node* node) {
 }
 
 // Whether a view lies in [from, before).
-bool Shard::ViewWithin(uint64_t from, uint64_t before) const {
+bool Memtable::ViewWithin(uint64_t from, uint64_t before) const {
   if (views_.empty()) return false;
   const auto found = std::lower_bound(views_.begin(), views_.end(), from);
   return found != views_.end() && *found < before;
 }
 
-bool Shard::SweepDue() const {
+bool Memtable::SweepDue() const {
+  if (!bottom_) return false;
   if (sweep_.ranges != nullptr) return true;
   const RangeSet* const ranges = ranges_.load(std::memory_order_relaxed);
   return ranges != nullptr && ranges->oldest_seq() <= floor_;
 }
 
 // Visits up to `nodes` keys under the range deletes that are due and lets them carry the deletes.
-void Shard::SweepStep(uint32_t nodes) {
+void Memtable::SweepStep(uint32_t nodes) {
   if (sweep_.ranges == nullptr) {
     sweep_.ranges = ranges_.load(std::memory_order_relaxed);
     sweep_.ranges->Ref();
@@ -187,7 +191,7 @@ void Shard::SweepStep(uint32_t nodes) {
 
 // Puts a deletion before each version that a range delete hides, unless one is there already. Only
 // nodes that existed at the delete have versions before it: the walk needs no second round.
-void Shard::SweepNode(Node* node) {
+void Memtable::SweepNode(Node* node) {
   const RangeFragment* const fragment = sweep_.ranges->Covering(node->key());
   if (fragment == nullptr) return;
   Version* newer = nullptr;
@@ -204,7 +208,7 @@ void Shard::SweepNode(Node* node) {
   PruneNode(node);
 }
 
-void Shard::InsertDeletion(Node* node, Version* newer, Version* older, uint64_t seq) {
+void Memtable::InsertDeletion(Node* node, Version* newer, Version* older, uint64_t seq) {
   Version* const deletion = NewVersion(Slice(), Version::kDeleted, 0, seq);
   deletion->next.store(older, std::memory_order_relaxed);
   if (newer != nullptr) {
@@ -215,7 +219,7 @@ void Shard::InsertDeletion(Node* node, Version* newer, Version* older, uint64_t 
   }
 }
 
-void Shard::EndSweep() {
+void Memtable::EndSweep() {
   const RangeSet* const now = ranges_.load(std::memory_order_relaxed);
   SetRanges(RangeSet::WithoutUpTo(now, sweep_.up_to_seq));
   sweep_.ranges->Unref();

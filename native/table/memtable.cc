@@ -1,5 +1,5 @@
-// Writing into a shard and reading single keys. Upkeep is in shard_upkeep.cc.
-#include "table/shard.h"
+// Writing into a memtable and reading single keys. Upkeep is in memtable_upkeep.cc.
+#include "table/memtable.h"
 
 #include <new>
 
@@ -8,8 +8,10 @@
 namespace gapless::table {
 namespace {
 
-// A range with at most this many keys of the shard is deleted key by key.
+// At the bottom a range with at most this many keys is deleted key by key.
 constexpr size_t kSmallRange = 128;
+// So that 4096 range deletes weigh as much as 64 MiB: each one copies the list of those before.
+constexpr uint64_t kRangeCostFactor = 4;
 
 bool RangeHides(const RangeSet* ranges, Slice key, uint64_t version_seq, uint64_t at_seq) {
   return ranges != nullptr && version_seq < ranges->CoverAt(key, at_seq);
@@ -17,20 +19,21 @@ bool RangeHides(const RangeSet* ranges, Slice key, uint64_t version_seq, uint64_
 
 }  // namespace
 
-Shard::Shard(ReadGate* gate)
+Memtable::Memtable(ReadGate* gate, bool bottom)
     : gate_(gate),
+      bottom_(bottom),
       retired_(&arena_, gate),
       hash_(&arena_, &retired_),
       ordered_(&arena_, &retired_) {}
 
 // Nodes and versions need no destructor; their memory goes with the arena.
-Shard::~Shard() {
+Memtable::~Memtable() {
   if (sweep_.ranges != nullptr) sweep_.ranges->Unref();
   const RangeSet* const ranges = ranges_.load(std::memory_order_relaxed);
   if (ranges != nullptr) ranges->Unref();
 }
 
-Node* Shard::NewNode(uint64_t hash, Slice key) {
+Node* Memtable::NewNode(uint64_t hash, Slice key) {
   auto* const node = static_cast<Node*>(arena_.Allocate(Node::Bytes(key.size())));
   new (&node->head) std::atomic<Version*>(nullptr);
   node->hash = hash;
@@ -40,7 +43,7 @@ Node* Shard::NewNode(uint64_t hash, Slice key) {
   return node;
 }
 
-Version* Shard::NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, uint64_t seq) {
+Version* Memtable::NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, uint64_t seq) {
   if (expires_at_ms != 0) flags |= Version::kExpires;
   const auto size = static_cast<uint32_t>(value.size());
   auto* const version = static_cast<Version*>(arena_.Allocate(Version::Bytes(size, flags)));
@@ -57,7 +60,7 @@ Version* Shard::NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, 
   return version;
 }
 
-void Shard::Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq) {
+void Memtable::Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq) {
   Upkeep(value.size());
   Node* const node = hash_.Find(hash, key);
   if (node != nullptr) {
@@ -65,28 +68,38 @@ void Shard::Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, u
     PushVersion(node, NewVersion(value, 0, expires_at_ms, seq));
     return;
   }
-  // The node first: its version then lies right behind it in fresh memory.
-  Node* const fresh = NewNode(hash, key);
-  fresh->head.store(NewVersion(value, 0, expires_at_ms, seq), std::memory_order_relaxed);
-  hash_.Insert(fresh);
-  ordered_.Insert(fresh);
+  InsertNode(hash, key, value, 0, expires_at_ms, seq);
   AddKeys(1);
 }
 
-void Shard::Del(uint64_t hash, Slice key, uint64_t seq) {
-  Upkeep(0);
-  Node* const node = hash_.Find(hash, key);
-  if (node != nullptr) PushDeletion(node, seq);
+void Memtable::InsertNode(uint64_t hash, Slice key, Slice value, uint32_t flags,
+                          uint64_t expires_at_ms, uint64_t seq) {
+  // The node first: its version then lies right behind it in fresh memory.
+  Node* const fresh = NewNode(hash, key);
+  fresh->head.store(NewVersion(value, flags, expires_at_ms, seq), std::memory_order_relaxed);
+  hash_.Insert(fresh);
+  ordered_.Insert(fresh);
+  nodes_++;
 }
 
-// A key without a node is as absent as a deleted one: nothing to write then.
-void Shard::PushDeletion(Node* node, uint64_t seq) {
+void Memtable::Del(uint64_t hash, Slice key, uint64_t seq) {
+  Upkeep(0);
+  Node* const node = hash_.Find(hash, key);
+  if (node != nullptr) {
+    PushDeletion(node, seq);
+  } else if (!bottom_) {
+    InsertNode(hash, key, Slice(), Version::kDeleted, 0, seq);
+  }
+}
+
+// A key that is deleted already stays so: nothing to write then.
+void Memtable::PushDeletion(Node* node, uint64_t seq) {
   if (node->head.load(std::memory_order_relaxed)->deleted()) return;
   AddKeys(uint64_t{0} - 1);
   PushVersion(node, NewVersion(Slice(), Version::kDeleted, 0, seq));
 }
 
-void Shard::PushVersion(Node* node, Version* version) {
+void Memtable::PushVersion(Node* node, Version* version) {
   Version* const older = node->head.load(std::memory_order_relaxed);
   GAPLESS_ASSERT(older->seq < version->seq);
   version->next.store(older, std::memory_order_relaxed);
@@ -97,21 +110,21 @@ void Shard::PushVersion(Node* node, Version* version) {
   Enqueue(node, version->seq);
 }
 
-void Shard::Enqueue(Node* node, uint64_t ready_seq) {
+void Memtable::Enqueue(Node* node, uint64_t ready_seq) {
   if ((node->queued & Node::kInPrune) != 0) return;
   node->queued |= Node::kInPrune;
   prune_.Push({node, ready_seq});
 }
 
-void Shard::DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
+void Memtable::DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
   if (!unbounded && lower.Compare(upper) >= 0) return;
   Upkeep(0);
-  if (PushSmallRange(lower, upper, unbounded, seq)) return;
+  if (bottom_ && PushSmallRange(lower, upper, unbounded, seq)) return;
   const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
   SetRanges(RangeSet::With(before, lower, upper, unbounded, seq));
 }
 
-bool Shard::PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
+bool Memtable::PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
   batch_.clear();
   OrderedIndex::Cursor cursor(&ordered_);
   for (cursor.Seek(lower); cursor.Valid(); cursor.Next()) {
@@ -124,25 +137,43 @@ bool Shard::PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t se
 }
 
 // Release: the list is complete, and the keys carry what is not in it any more.
-void Shard::SetRanges(const RangeSet* ranges) {
+void Memtable::SetRanges(const RangeSet* ranges) {
   const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
   ranges_.store(ranges, std::memory_order_release);
   if (before != nullptr) retired_.RetireRanges(before);
   const uint64_t count = ranges == nullptr ? 0 : ranges->fragments().size();
   range_count_.store(count, std::memory_order_relaxed);
+  range_weight_.store(ranges == nullptr ? 0 : ranges->weight(), std::memory_order_relaxed);
 }
 
-void Shard::AddKeys(uint64_t count) {
+void Memtable::LeaveBottom() {
+  GAPLESS_ASSERT(empty() && writes_ == 0);
+  bottom_ = false;
+}
+
+uint64_t Memtable::range_cost() const {
+  if (bottom_) return 0;
+  const uint64_t weight = range_weight_.load(std::memory_order_relaxed);
+  return weight * weight * kRangeCostFactor;
+}
+
+void Memtable::AddKeys(uint64_t count) {
   keys_.store(keys_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
 }
 
-bool Shard::Get(uint64_t hash, Slice key, const ReadPoint& at, Entry* entry) const {
+bool Memtable::Get(uint64_t hash, Slice key, const ReadPoint& at, Entry* entry) const {
   const RangeSet* const ranges_now = ranges();
   const Node* const node = hash_.Find(hash, key);
   return node != nullptr && ReadNode(node, ranges_now, at, entry);
 }
 
-bool Shard::ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at, Entry* entry) {
+const Version* Memtable::Find(uint64_t hash, Slice key, uint64_t seq, const Node** node) const {
+  *node = hash_.Find(hash, key);
+  return *node == nullptr ? nullptr : (*node)->At(seq);
+}
+
+bool Memtable::ReadNode(const Node* node, const RangeSet* ranges, const ReadPoint& at,
+                        Entry* entry) {
   const Version* const version = node->At(at.seq);
   if (version == nullptr || version->deleted()) return false;
   const uint64_t expires = version->expires_at_ms();

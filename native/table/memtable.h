@@ -1,9 +1,15 @@
-// One shard: the nodes, both indexes, the range deletes, and the upkeep that the writer does on its
-// way (pruning versions that nobody needs, writing range deletes into the keys, reclaiming memory).
+// One memtable of one shard: the nodes, both indexes, the range deletes, and the upkeep that the
+// writer does on its way (pruning versions that nobody needs, writing range deletes into the keys,
+// reclaiming memory).
 //
-// One writer at a time; readers without locks, under a guard of the store's ReadGate. Upkeep is
-// bounded for each write: a superseded version waits in `prune_` until the floor has passed it, and
-// in `pinned_` when views alone hold something of its key, until a view ends.
+// One writer at a time until it is sealed, then none: it is immutable from there on. Readers
+// without locks, under a guard of the store's ReadGate. Upkeep is bounded for each write: a
+// superseded version waits in `prune_` until the floor has passed it, and in `pinned_` when views
+// alone hold something of its key, until a view ends.
+//
+// A memtable is at the bottom when no table of its shard lies below it: deletions vanish once they
+// have nothing to hide, and range deletes are written into the keys and forgotten. Elsewhere both
+// are kept for good, since they hide what lies below: every deletion, every range delete.
 #pragma once
 
 #include <atomic>
@@ -23,12 +29,12 @@
 
 namespace gapless::table {
 
-class Shard {
+class Memtable {
  public:
-  explicit Shard(ReadGate* gate);
-  ~Shard();
-  Shard(const Shard&) = delete;
-  Shard& operator=(const Shard&) = delete;
+  Memtable(ReadGate* gate, bool bottom);
+  ~Memtable();
+  Memtable(const Memtable&) = delete;
+  Memtable& operator=(const Memtable&) = delete;
 
   // --- the writer ---
   void Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq);
@@ -38,8 +44,17 @@ class Shard {
   // Does up to `steps` of the upkeep that is due; returns whether more of it could be done now.
   bool Purge(uint32_t steps);
 
-  // --- any thread under a guard ---
+  // For runs that are loaded below it. Requires: nothing was written yet.
+  void LeaveBottom();
+  // Neither keys nor range deletes. Requires: no writer runs.
+  bool empty() const { return nodes_ == 0 && ranges() == nullptr; }
+  bool bottom() const { return bottom_; }
+
+  // --- any thread under a guard; without, once it is sealed ---
+  // The live entry, judged by this memtable alone.
   bool Get(uint64_t hash, Slice key, const ReadPoint& at, Entry* entry) const;
+  // The newest version at or below `seq`, or null; deletions included, range deletes not applied.
+  const Version* Find(uint64_t hash, Slice key, uint64_t seq, const Node** node) const;
   const OrderedIndex& ordered() const { return ordered_; }
   // Load it before any version: a delete leaves the list only once its keys carry it themselves.
   const RangeSet* ranges() const { return ranges_.load(std::memory_order_acquire); }
@@ -51,6 +66,8 @@ class Shard {
   uint64_t bytes() const { return arena_.used_bytes(); }
   uint64_t allocations() const { return arena_.allocations(); }
   uint64_t range_tombstones() const { return range_count_.load(std::memory_order_relaxed); }
+  // What the kept range deletes cost the next one, which copies their list: 0 at the bottom.
+  uint64_t range_cost() const;
 
  private:
   struct Waiting {
@@ -67,7 +84,8 @@ class Shard {
   Node* NewNode(uint64_t hash, Slice key);
   Version* NewVersion(Slice value, uint32_t flags, uint64_t expires_at_ms, uint64_t seq);
   void RetireVersion(Version* version) { retired_.Retire(version, version->bytes()); }
-  void InsertNode(uint64_t hash, Slice key, Version* version);
+  void InsertNode(uint64_t hash, Slice key, Slice value, uint32_t flags, uint64_t expires_at_ms,
+                  uint64_t seq);
   void PushVersion(Node* node, Version* version);
   void PushDeletion(Node* node, uint64_t seq);
   void Enqueue(Node* node, uint64_t ready_seq);
@@ -92,6 +110,7 @@ class Shard {
   void AddKeys(uint64_t count);
 
   ReadGate* const gate_;
+  bool bottom_;
   Arena arena_;
   RetireList retired_;
   HashIndex hash_;
@@ -100,6 +119,7 @@ class Shard {
 
   // Writer only from here.
   uint64_t writes_ = 0;
+  uint64_t nodes_ = 0;
   uint64_t fresh_bytes_ = 0;  // of values, since the last Refresh
   uint64_t floor_ = 0;        // as of the last Refresh; stays true
   uint64_t views_version_ = 0;
@@ -113,6 +133,7 @@ class Shard {
   // Written by the writer, read by anyone.
   std::atomic<uint64_t> keys_{0};
   std::atomic<uint64_t> range_count_{0};
+  std::atomic<uint64_t> range_weight_{0};
 };
 
 }  // namespace gapless::table
