@@ -1,6 +1,6 @@
 // The hash functions of the project. What reaches a disk or a peer is MurmurHash3_x64_128 (public
-// domain, A. Appleby); keys inside the process are hashed by a faster multiply-and-fold hash in the
-// manner of wyhash (public domain, Wang Yi). Pure functions, any thread.
+// domain, A. Appleby); keys are hashed by a faster multiply-and-fold hash in the manner of wyhash
+// (public domain, Wang Yi). Pure functions, any thread.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,8 @@ class Murmur3Stream {
   uint8_t block_[16] = {};
 };
 
-// Hash of a key inside the process and for its shard: never stored on disk.
+// Hash of a key in indexes, filters and tags, and for its shard. Never to be changed: the files of
+// runs depend on it (docs/FORMAT.md "Filter").
 uint64_t HashKey(Slice key);
 
 // Sum modulo 2^128, the combiner of the store digest (DESIGN section 5).
