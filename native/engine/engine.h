@@ -272,6 +272,8 @@ class Engine {
                                       uint64_t max_bytes) = 0;
   virtual Status MoveHold(log::HoldId hold, uint64_t offset) = 0;
   virtual void ReleaseHold(log::HoldId hold) = 0;
+  // False: released, given up beyond its cap, or of a history that was replaced.
+  virtual bool HoldIsAlive(log::HoldId hold) const = 0;
   virtual void SetSink(CommitSink* sink) = 0;  // null: none; takes effect at a record end, at once
 
   // --- terms ---
@@ -304,6 +306,9 @@ class Engine {
   // Makes the ticket's records visible (in order of tickets). Requires: applied on all shards, and
   // durable (written for os/memory stores) up to its end.
   virtual Status PublishTicket(uint64_t ticket) = 0;
+  // Makes durable, applies and shows every ticket that is left, for a thread that was terminated
+  // with some of its own open: behind them no other ticket has its turn. Waits.
+  virtual Status FinishTickets() = 0;
   virtual Result<std::unique_ptr<GenerationBuilder>> NewGeneration() = 0;
 };
 

@@ -100,6 +100,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
                               uint64_t max_bytes) override;
   Status MoveHold(log::HoldId hold, uint64_t offset) override;
   void ReleaseHold(log::HoldId hold) override;
+  bool HoldIsAlive(log::HoldId hold) const override;
   void SetSink(CommitSink* sink) override;
   Status SeeTerm(uint32_t term) override;
   Result<Position> Promote(uint32_t term) override;
@@ -109,6 +110,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   void ApplyTicketShard(uint64_t ticket, uint32_t shard) override;
   void ApplyTicket(uint64_t ticket) override;
   Status PublishTicket(uint64_t ticket) override;
+  Status FinishTickets() override;
   Result<std::unique_ptr<GenerationBuilder>> NewGeneration() override;
 
   // --- doors ---
@@ -210,11 +212,11 @@ class EngineImpl final : public Engine, private GenerationOwner {
   void BeginWantedEpoch();
   Result<Position> BeginEpoch(Epoch epoch, uint8_t cause) REQUIRES(terms_mutex_);
   Result<Position> BeginTerm(uint32_t term) REQUIRES(terms_mutex_);
+  bool GoOnWithoutTermLocked(Epoch former, EpochPhase phase) REQUIRES(commit_mutex_);
   Result<Position> AppendEpoch(Epoch epoch, uint8_t cause) REQUIRES(terms_mutex_);
   uint32_t NextRun(uint32_t term) const REQUIRES(terms_mutex_);
   void FenceLocked() REQUIRES(commit_mutex_);
   Status PoisonStatus() const;
-  Status FinishTickets();
   Status SyncFully(uint64_t offset);
 
   // views.cc
@@ -231,6 +233,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   // replica_stream.cc
   struct Incoming;
   Status CheckIncoming(Slice records, Incoming* incoming);
+  Status CheckKnown(const Incoming& incoming);
   Status SeeIncomingTerms(const Incoming& incoming);
   Status AppendIncoming(Incoming* incoming, size_t* appended);
   void TakeIncomingLocked(const TicketRecord& record, Slice bytes) REQUIRES(commit_mutex_);

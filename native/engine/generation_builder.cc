@@ -298,9 +298,10 @@ Status Builder::AppendLog(Slice records, Position* received) {
   Position at = this->received();
   *received = at;
   RETURN_IF_ERROR(Ready());
-  uint64_t skipped = 0;
+  Skipped skipped;
   uint64_t operations = 0;
   RETURN_IF_ERROR(SkipKnown(at.seq, &records, &skipped));
+  RETURN_IF_ERROR(CheckSkipped(skipped, at, log_.get()));
   const Options& options = engine_->options();
   const uint64_t latest_ms = options.clock->WallMs() + options.clock_max_ahead_ms;
   while (!records.empty()) {

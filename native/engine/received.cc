@@ -42,20 +42,37 @@ Status ProtocolError(const char* reason, const std::string& what) {
   return Status::Error(Code::kProtocol, what).With("reason", reason);
 }
 
-Status SkipKnown(uint64_t seq, Slice* records, uint64_t* skipped) {
+Status SkipKnown(uint64_t seq, Slice* records, Skipped* skipped) {
   while (records->size() >= log::kRecordHeaderBytes) {
     const uint64_t first = LoadU64(records->data() + log::kRecordFirstSeq);
     if (first > seq) return Status::Ok();
     const uint64_t operations = LoadU32(records->data() + log::kRecordOperations);
-    if (first + std::max<uint64_t>(operations, 1) - 1 > seq) {
+    const uint64_t end = first + std::max<uint64_t>(operations, 1) - 1;
+    if (end > seq) {
       return ProtocolError("misaligned", "a record begins below and ends above what was received");
     }
     const uint64_t bytes = RecordBytesAt(records->data());
     if (bytes > records->size()) return ProtocolError("short", "a record is cut off");
+    ++skipped->records;
+    skipped->end_seq = end;
+    skipped->chain = LoadU64(records->data() + log::kRecordChain);
     records->RemovePrefix(static_cast<size_t>(bytes));
-    ++*skipped;
   }
   return records->empty() ? Status::Ok() : ProtocolError("short", "a record is cut off");
+}
+
+Status CheckSkippedEnd(const Skipped& skipped, const Position& ours) {
+  if (ours.seq == skipped.end_seq && ours.chain == skipped.chain) return Status::Ok();
+  return ProtocolError("chain", "records that are here already are of another history");
+}
+
+Status CheckSkipped(const Skipped& skipped, const Position& head, log::Log* log) {
+  if (skipped.records == 0) return Status::Ok();
+  if (skipped.end_seq == head.seq) return CheckSkippedEnd(skipped, head);
+  const Result<Position> ours = log->PositionBeforeSeq(skipped.end_seq + 1);
+  if (ours.ok()) return CheckSkippedEnd(skipped, ours.value());
+  const Status& why = ours.status();
+  return why.Is(Code::kEvicted) || why.Is(Code::kPositionUnavailable) ? Status::Ok() : why;
 }
 
 Status CheckReceived(const ClusterId& cluster, uint64_t latest_ms, const Position& at,

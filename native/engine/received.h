@@ -6,6 +6,7 @@
 
 #include "base/slice.h"
 #include "base/status.h"
+#include "log/log.h"
 #include "log/position.h"
 #include "log/record.h"
 
@@ -14,9 +15,23 @@ namespace gapless::engine {
 // kProtocol with the detail "reason".
 Status ProtocolError(const char* reason, const std::string& what);
 
+struct Skipped {
+  uint64_t records = 0;
+  // Of the last one.
+  uint64_t end_seq = 0;
+  uint64_t chain = 0;
+};
+
 // Skips records that are here already. Their header CRC cannot be checked (it covers an offset that
-// they do not carry); their length only has to lead to a record that verifies.
-Status SkipKnown(uint64_t seq, Slice* records, uint64_t* skipped);
+// they do not carry); their length only has to lead to a record that verifies, and their end must
+// be judged by CheckSkipped.
+Status SkipKnown(uint64_t seq, Slice* records, Skipped* skipped);
+
+// What was skipped must be of the history that `log` holds up to `head`, else kProtocol, chain.
+// What the log has released, or has not written yet, is not compared.
+Status CheckSkipped(const Skipped& skipped, const Position& head, log::Log* log);
+// The same against the position here at the end of what was skipped.
+Status CheckSkippedEnd(const Skipped& skipped, const Position& ours);
 
 // The first record of `rest` must follow `at`: bytes, sequence, chain, clock (at most `latest_ms`),
 // and what its body says of the history. Adds its operations. The view points into `rest`.

@@ -21,16 +21,32 @@ constexpr uint64_t kRoomPollUs = 1000;
 // What one call of AppendReplicated works on.
 struct EngineImpl::Incoming {
   std::shared_ptr<Ticket> ticket = std::make_shared<Ticket>();
-  uint64_t skipped = 0;
+  Skipped skipped;
   uint64_t skipped_bytes = 0;
   ClusterId cluster;
   Position head;
   uint64_t clock = 0;
 };
 
+// What is written can be asked of the log, what is younger is still a ticket.
+Status EngineImpl::CheckKnown(const Incoming& incoming) {
+  if (incoming.skipped.records == 0) return Status::Ok();
+  {
+    const MutexLock lock(&commit_mutex_);
+    for (const std::shared_ptr<Ticket>& ticket : tickets_) {
+      for (const TicketRecord& record : ticket->records) {
+        if (record.after.seq != incoming.skipped.end_seq) continue;
+        return CheckSkippedEnd(incoming.skipped, record.after);
+      }
+    }
+  }
+  return CheckSkipped(incoming.skipped, incoming.head, incoming.ticket->generation->log.get());
+}
+
 Status EngineImpl::CheckIncoming(Slice records, Incoming* incoming) {
   const size_t given = records.size();
   RETURN_IF_ERROR(SkipKnown(incoming->head.seq, &records, &incoming->skipped));
+  RETURN_IF_ERROR(CheckKnown(*incoming));
   incoming->skipped_bytes = given - records.size();
   Ticket& ticket = *incoming->ticket;
   ticket.bytes = records.ToString();
@@ -148,7 +164,7 @@ Result<Engine::Received> EngineImpl::AppendReplicated(Slice records) {
   received.bytes = incoming.skipped_bytes + received.after.offset - incoming.head.offset;
   {
     const MutexLock lock(&commit_mutex_);
-    counters_.dropped_records += incoming.skipped;
+    counters_.dropped_records += incoming.skipped.records;
     receiving_ = false;
     progress_cond_.NotifyAll();
     if (appended != 0 && live_ == ticket.generation) {

@@ -202,19 +202,22 @@ Status EngineImpl::SyncFully(uint64_t offset) {
   }
 }
 
-// What was received counts: it is made durable, applied and shown before an own epoch begins.
+// What was received counts: it is made durable, applied and shown before an own epoch begins, and
+// before another link goes on behind it.
 Status EngineImpl::FinishTickets() {
   while (true) {
     std::shared_ptr<Ticket> ticket;
     {
       const MutexLock lock(&commit_mutex_);
+      while (receiving_) progress_cond_.WaitFor(&commit_mutex_, kPollUs);
       if (tickets_.empty()) return Status::Ok();
       ticket = tickets_.front();
     }
     RETURN_IF_ERROR(SyncFully(ticket->records.back().after.offset));
     ApplyToShards(ticket.get(), 0, ticket->generation->store.shards());
     const Status published = PublishTicket(ticket->id);
-    if (published.ok()) continue;
+    // kUsage: its own thread was quicker.
+    if (published.ok() || published.Is(Code::kUsage)) continue;
     if (!published.Is(Code::kNotReady)) return published;
     // A worker thread is still at one of its shards.
     const MutexLock lock(&commit_mutex_);
@@ -222,10 +225,26 @@ Status EngineImpl::FinishTickets() {
   }
 }
 
+// A term did not begin. If nothing of it shows, what was there goes on; otherwise this node is its
+// primary, without an epoch. What waits in the queue must have its turn either way: nobody else
+// would ask for it. True: something was appended.
+bool EngineImpl::GoOnWithoutTermLocked(Epoch former, EpochPhase phase) {
+  if (own_epoch_ == former) epoch_phase_ = phase;
+  progress_cond_.NotifyAll();
+  if (epoch_phase_ == EpochPhase::kBegun) return DrainLocked();
+  if (epoch_phase_ == EpochPhase::kNone && !queue_.empty()) epoch_phase_ = EpochPhase::kWanted;
+  house_cond_.NotifyAll();
+  return false;
+}
+
 // Between the last record that is taken and the EPOCH record nothing of another primary comes in.
 Result<Position> EngineImpl::BeginTerm(uint32_t term) {
+  Epoch former;
+  EpochPhase phase = EpochPhase::kNone;
   {
     const MutexLock lock(&commit_mutex_);
+    former = own_epoch_;
+    phase = epoch_phase_;
     promoting_ = true;
     while (receiving_) progress_cond_.WaitFor(&commit_mutex_, kPollUs);
   }
@@ -236,13 +255,18 @@ Result<Position> EngineImpl::BeginTerm(uint32_t term) {
   }
   const Result<Position> begun =
       finished.ok() ? BeginEpoch(Epoch{term, 0}, kCausePromote) : Result<Position>(finished);
-  const MutexLock lock(&commit_mutex_);
-  promoting_ = false;
+  std::shared_ptr<Generation> live;
+  {
+    const MutexLock lock(&commit_mutex_);
+    promoting_ = false;
+    if (!begun.ok() && GoOnWithoutTermLocked(former, phase)) live = live_;
+  }
+  if (live != nullptr) live->log->Kick();
   return begun;
 }
 
 Result<Position> EngineImpl::Promote(uint32_t term) {
-  Position after;
+  Result<Position> begun = Position{};
   {
     const MutexLock terms(&terms_mutex_);
     const uint32_t highest = std::max(state_file_->state().highest_term, highest_term());
@@ -266,12 +290,11 @@ Result<Position> EngineImpl::Promote(uint32_t term) {
     if (options_.read_only) {
       return Status::Error(Code::kReadOnly, "the store was opened read-only");
     }
-    const Result<Position> begun = BeginTerm(term != 0 ? term : highest + 1);
-    if (!begun.ok()) return begun;
-    after = begun.value();
+    begun = BeginTerm(term != 0 ? term : highest + 1);
   }
+  // Also behind a failure: the role may have changed, and commits have had their turn.
   WakeClients();
-  return after;
+  return begun;
 }
 
 Status EngineImpl::Demote() {

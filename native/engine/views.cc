@@ -452,4 +452,17 @@ void EngineImpl::ReleaseHold(log::HoldId hold) {
   if (generation != nullptr) generation->log->ReleaseHold(inner);
 }
 
+bool EngineImpl::HoldIsAlive(log::HoldId hold) const {
+  std::shared_ptr<Generation> generation;
+  log::HoldId inner = 0;
+  {
+    const MutexLock lock(&views_mutex_);
+    const auto at = holds_.find(hold);
+    if (at == holds_.end()) return false;
+    generation = at->second.generation.lock();
+    inner = at->second.hold;
+  }
+  return generation != nullptr && generation == Live() && generation->log->HoldIsAlive(inner);
+}
+
 }  // namespace gapless::engine

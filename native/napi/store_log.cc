@@ -92,6 +92,12 @@ napi_value ReleaseHold(StoreHandle& store, const Args& args) {
   return nullptr;
 }
 
+napi_value HoldIsAlive(StoreHandle& store, const Args& args) {
+  uint64_t hold = 0;
+  if (!ReadBig(args.env, args[0], "the hold", &hold)) return nullptr;
+  return MakeBool(args.env, store.holds.contains(hold) && store.engine()->HoldIsAlive(hold));
+}
+
 // offerRing(memory): a Uint8Array over shared memory, which only this function takes.
 napi_value OfferRing(StoreHandle& store, const Args& args) {
   napi_typedarray_type type = napi_int8_array;
@@ -164,6 +170,7 @@ void AddLogMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("addHold", OnStore<AddHold>));
   methods->push_back(Method("moveHold", OnStore<MoveHold>));
   methods->push_back(Method("releaseHold", OnStore<ReleaseHold>));
+  methods->push_back(Method("holdIsAlive", OnStore<HoldIsAlive>));
   methods->push_back(Method("offerRing", OnStore<OfferRing>));
   methods->push_back(Method("dropRing", OnStore<DropRing>));
   methods->push_back(Method("seeTerm", OnStore<SeeTerm>));

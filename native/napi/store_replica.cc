@@ -53,6 +53,12 @@ napi_value PublishTicket(StoreHandle& store, const Args& args) {
   return published.ok() ? nullptr : Throw(args.env, published);
 }
 
+napi_value FinishTickets(StoreHandle& store, const Args& args) {
+  return StartStoreJob<Nothing>(
+      store, args.env, "gaplessdb tickets",
+      [](engine::Engine* engine, Nothing*) { return engine->FinishTickets(); }, AnswerNothing);
+}
+
 using Builder = std::shared_ptr<engine::GenerationBuilder>;
 
 // Jobs of a generation hold the builder and the engine; nothing else may use the builder meanwhile.
@@ -204,6 +210,7 @@ void AddReplicaMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("applyTicketShard", OnStore<ApplyTicketShard>));
   methods->push_back(Method("applyTicket", OnStore<ApplyTicket>));
   methods->push_back(Method("publishTicket", OnStore<PublishTicket>));
+  methods->push_back(Method("finishTickets", OnStore<FinishTickets>));
   methods->push_back(Method("beginGeneration", OnStore<BeginGeneration>));
 }
 

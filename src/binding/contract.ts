@@ -375,6 +375,8 @@ export interface NativeStore {
   addHold(kind: number, name: string, offset: bigint, maxBytes: number): bigint;
   moveHold(hold: bigint, offset: bigint): void;
   releaseHold(hold: bigint): void;
+  /** False: released, given up beyond its cap, or of a history that was replaced. */
+  holdIsAlive(hold: bigint): boolean;
 
   // -- ring --
   /** A Uint8Array over a whole SharedArrayBuffer. False: another ring is in use; offer again when it has ended. */
@@ -393,6 +395,8 @@ export interface NativeStore {
   applyTicketShard(ticket: bigint, shard: number): void;
   applyTicket(ticket: bigint): void;
   publishTicket(ticket: bigint): void;
+  /** Makes durable, applies and shows what a thread that was terminated left; no ticket has its turn before. */
+  finishTickets(): Promise<void>;
   /** `token`: the announced snapshot; `bytes`: of all flows, checked against free space. */
   beginGeneration(token: Uint8Array, bytes: number): NativeGeneration;
 }

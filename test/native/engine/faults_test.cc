@@ -179,6 +179,40 @@ TEST("poison answers what is queued, a close lets it have its turn first") {
   }
 }
 
+TEST("commits that waited for room when a promotion failed have their turn") {
+  Gate gate;
+  Bench bench;
+  bench.fs.SetObserver([&gate](const io::Operation& operation) { gate.Pass(operation); });
+  bench.options.pending_bytes = 4096;
+  REQUIRE_OK(bench.Open());
+  REQUIRE_OK(bench.Sync1(Ops().Put("n", "0")));
+  gate.Close(kWrites);
+  uint64_t ticket = 0;
+  for (int i = 0; ticket == 0 && i < 100; ++i) {
+    const Ops ops = Ops().Put("pad", std::string(900, 'p')).Increment("n", 1);
+    ticket = bench.engine->Submit(&bench.client, ops.Request(), true).ticket;
+  }
+  REQUIRE(ticket != 0);
+  io::FaultRule rule;
+  rule.kinds = kWrites;
+  rule.path_contains = "STATE";
+  bench.fs.AddRule(rule);
+  CHECK(bench.engine->Promote(9).status().Is(Code::kIo));
+  gate.Open();
+  std::vector<Completion> done;
+  for (int i = 0; i < 5000 && done.empty(); ++i) {
+    done = bench.engine->TakeCompletions(&bench.client);
+    Mutex mutex;
+    CondVar pause;
+    const MutexLock lock(&mutex);
+    pause.WaitFor(&mutex, 1000);
+  }
+  REQUIRE_EQ(done.size(), 1u);
+  CHECK_OK(done[0].status);
+  CHECK(bench.engine->own_epoch() == (Epoch{1, 0}));
+  CHECK_OK(bench.Sync1(Ops().Put("n", "0")));
+}
+
 TEST("an epoch is durable in STATE, then in the log, before anything behind it is sequenced") {
   Gate gate;  // outlives the flusher that passes it
   Bench bench;

@@ -256,6 +256,56 @@ TEST("a shard of a ticket is applied once, whoever asks how often") {
   CHECK(pair.Same());
 }
 
+TEST("tickets that a terminated thread left are finished, and the next one has its turn") {
+  Pair pair;
+  REQUIRE(pair.Open());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("a", "1")));
+  const uint64_t first_end = pair.primary.engine->progress().visible.offset;
+  Engine* to = pair.replica.engine.get();
+  const Result<Engine::Received> left = to->AppendReplicated(pair.Records(0));
+  REQUIRE_OK(left);
+  to->ApplyTicketShard(left.value().ticket, 1);
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("b", "2")));
+  REQUIRE_OK(to->AppendReplicated(pair.Records(first_end)));
+  REQUIRE_OK(to->FinishTickets());
+  CHECK(pair.Same());
+  REQUIRE_OK(to->FinishTickets());
+  REQUIRE_OK(pair.primary.Sync1(Ops().Put("c", "3")));
+  REQUIRE_OK(pair.Follow());
+  CHECK(pair.Same());
+}
+
+TEST("records that are here already are compared by chain with the log's own") {
+  Pair pair;
+  REQUIRE(pair.Open());
+  std::vector<uint64_t> ends;
+  for (const char* key : {"a", "b", "c"}) {
+    REQUIRE_OK(pair.primary.Sync1(Ops().Put(key, "1")));
+    ends.push_back(pair.primary.engine->progress().visible.offset);
+  }
+  Engine* to = pair.replica.engine.get();
+  const std::string records = pair.Records(0);
+  const Result<Engine::Received> received = to->AppendReplicated(records);
+  REQUIRE_OK(received);
+  // The second time with everything shown, so that only the log can tell.
+  for (const bool shown : {false, true}) {
+    if (shown) REQUIRE_OK(to->FinishTickets());
+    for (size_t i = 0; i < ends.size(); ++i) {
+      CHECK_OK(to->AppendReplicated(Slice(records).Sub(0, ends[i])));
+      std::string other = records.substr(0, ends[i]);
+      const size_t last = i == 0 ? 0 : ends[i - 1];
+      // The first of these pieces ends with the batch behind the epoch's record.
+      const size_t header = ends[i] - (ends[1] - ends[0]);
+      REQUIRE(header >= last);
+      other[header + 48] = static_cast<char>(other[header + 48] ^ 1);
+      const Result<Engine::Received> refused = to->AppendReplicated(other);
+      CHECK(refused.status().Is(Code::kProtocol));
+      CHECK_EQ(DetailOf(refused.status(), "reason"), "chain");
+    }
+  }
+  CHECK(pair.Same());
+}
+
 TEST("a promotion leaves no record in its log that its state does not show") {
   Pair pair;
   std::atomic<bool> armed{false};
