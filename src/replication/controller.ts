@@ -39,6 +39,8 @@ export class ReplicationController implements Replication {
   #wasFenced: boolean;
   #fencedCount = 0;
   #isClosed = false;
+  /** While a term begins: what peers go on hearing. */
+  #spokenEpoch: string | undefined;
   /** Role changes, one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -68,7 +70,7 @@ export class ReplicationController implements Replication {
       await this.#leave(createError('ABORTED', 'this node follows another one now'));
       this.#progress.refresh();
       if (this.#progress.isPrimary) await this.#becomeReplica();
-      this.#followNow(options);
+      await this.#followNow(options);
     });
   }
 
@@ -85,23 +87,22 @@ export class ReplicationController implements Replication {
       const replica = this.#replica;
       // The stream must not go on beside a new epoch; the primary hears of that with our last word.
       await replica?.quiesce();
+      // A term that may still fail fences nobody.
+      this.#spokenEpoch = this.#epoch();
       let position: Position;
       try {
         await replica?.queue.drained();
         position = await this.#ports.store.promote(options.epoch ?? 0);
       } catch (error) {
-        if (replica !== undefined) this.#followAgain(replica);
+        if (replica !== undefined) await this.#notPromoted(replica);
         throw error;
+      } finally {
+        this.#spokenEpoch = undefined;
       }
       this.#progress.refresh();
-      this.#highestTerm = this.#ports.store.state().highestTerm;
+      this.#becamePrimary();
       replica?.stop(createError('FENCED', 'this node was promoted: a new term began'), 'fenced');
-      this.#replica = undefined;
-      const epoch = this.#progress.ownEpoch;
-      this.#ports.emit({ event: 'role', role: 'primary', epoch, cause: 'promote' });
-      this.#primary.slots.adoptNamed();
-      this.progressed();
-      return { role: 'primary' as const, epoch, position };
+      return { role: 'primary' as const, epoch: this.#progress.ownEpoch, position };
     });
   }
 
@@ -111,7 +112,7 @@ export class ReplicationController implements Replication {
       await this.#becomeReplica();
       if (options.follow !== undefined) {
         await this.#leave(createError('ABORTED', 'this node follows another one now'));
-        this.#followNow(options.follow);
+        await this.#followNow(options.follow);
       }
       return { role: 'replica' as const, position: this.#progress.visible };
     });
@@ -244,7 +245,19 @@ export class ReplicationController implements Replication {
     this.#primary.dropSessions(createError('NOT_READY', 'this node became a replica'));
   }
 
-  #followNow(options: FollowOptions): void {
+  #becamePrimary(): void {
+    this.#replica = undefined;
+    this.#highestTerm = this.#ports.store.state().highestTerm;
+    const epoch = this.#progress.ownEpoch;
+    this.#ports.emit({ event: 'role', role: 'primary', epoch, cause: 'promote' });
+    this.#primary.slots.adoptNamed();
+    this.progressed();
+  }
+
+  async #followNow(options: FollowOptions): Promise<void> {
+    // A thread that followed and was terminated may have left what it had not shown yet.
+    if (this.#progress.isAcknowledging) await this.#ports.store.finishTickets();
+    this.#progress.refresh();
     this.#replica = new Replica(
       this.#ports,
       this.#progress,
@@ -256,12 +269,20 @@ export class ReplicationController implements Replication {
     this.#replica.start();
   }
 
-  /** A promotion that failed changes nothing: the node goes on following. */
-  #followAgain(replica: Replica): void {
+  /**
+   * A promotion failed. Mostly that changes nothing, and the node goes on following. Behind its first write it is a
+   * primary all the same, of a term that fenced the one it followed if it dialled again.
+   */
+  async #notPromoted(replica: Replica): Promise<void> {
+    this.#progress.refresh();
+    if (this.#progress.isPrimary) {
+      replica.stop(createError('ABORTED', 'a promotion did not finish'));
+      this.#becamePrimary();
+      return;
+    }
     const { host, port } = replica.target;
     replica.stop(createError('ABORTED', 'the link begins anew'));
-    this.#progress.refresh();
-    this.#followNow({ host, port });
+    await this.#followNow({ host, port });
   }
 
   async #leave(word: Error): Promise<void> {
@@ -288,6 +309,7 @@ export class ReplicationController implements Replication {
 
   /** This node's current epoch, as every frame carries it. */
   #epoch(): string {
+    if (this.#spokenEpoch !== undefined) return this.#spokenEpoch;
     if (this.#progress.isPrimary) return this.#progress.ownEpoch;
     const { epoch } = this.#progress.visible;
     return parseEpoch(epoch).term === this.#highestTerm ? epoch : formatEpoch(this.#highestTerm, 0);

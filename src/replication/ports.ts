@@ -24,7 +24,15 @@ export type NodeFacts = Pick<
 export type LogSource = NodeFacts &
   Pick<
     NativeStore,
-    'readLogAsync' | 'positionAt' | 'addHold' | 'moveHold' | 'releaseHold' | 'syncTo' | 'submitControl' | 'storeStats'
+    | 'readLogAsync'
+    | 'positionAt'
+    | 'addHold'
+    | 'moveHold'
+    | 'releaseHold'
+    | 'holdIsAlive'
+    | 'syncTo'
+    | 'submitControl'
+    | 'storeStats'
   >;
 /** Pinned states, for full syncs. */
 export type SnapshotSource = Pick<NativeStore, 'pin' | 'checkPin' | 'releasePin'>;
@@ -32,7 +40,13 @@ export type SnapshotSource = Pick<NativeStore, 'pin' | 'checkPin' | 'releasePin'
 export type ApplyTarget = NodeFacts &
   Pick<
     NativeStore,
-    'adoptCluster' | 'appendReplicated' | 'applyTicket' | 'publishTicket' | 'beginGeneration' | 'positionAt'
+    | 'adoptCluster'
+    | 'appendReplicated'
+    | 'applyTicket'
+    | 'publishTicket'
+    | 'finishTickets'
+    | 'beginGeneration'
+    | 'positionAt'
   >;
 /** Fencing and roles. */
 export type TermStore = Pick<NativeStore, 'seeTerm' | 'promote' | 'demote'>;
