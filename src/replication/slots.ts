@@ -42,7 +42,7 @@ export class Slots {
   /** Holds the log from `offset` on, or from further back if the slot does. Throws EVICTED if it is gone. */
   hold(nodeId: string, offset: bigint): void {
     const slot = this.#slots.get(nodeId);
-    if (slot?.hold !== undefined && slot.offset <= offset) return;
+    if (slot !== undefined && this.#isHeld(slot) && slot.offset <= offset) return;
     const begun = this.#begin(nodeId, offset);
     if (slot?.hold !== undefined) this.#log.releaseHold(slot.hold);
     this.#slots.set(nodeId, { ...begun, isNamed: slot?.isNamed ?? false });
@@ -53,14 +53,14 @@ export class Slots {
     const slot = this.#slots.get(nodeId);
     if (slot === undefined || position.offset < slot.offset) return;
     slot.position = position;
-    if (position.offset === slot.offset && slot.hold !== undefined) return;
+    if (position.offset === slot.offset && this.#isHeld(slot)) return;
     slot.offset = position.offset;
     try {
       if (slot.hold === undefined) slot.hold = this.#begin(nodeId, position.offset).hold;
       else this.#log.moveHold(slot.hold, position.offset);
     } catch {
       // Given up by the engine, beyond its cap. The node's next read of the log says so; until then there is no hold.
-      slot.hold = undefined;
+      this.#forget(slot);
     }
   }
 
@@ -91,8 +91,9 @@ export class Slots {
   /** The lowest position that some slot's node has acknowledged as durable; undefined: no slot, or none known. */
   undoFloor(): Position | undefined {
     let least: Position | undefined;
-    for (const { position, hold } of this.#slots.values()) {
-      if (position === undefined || hold === undefined) continue;
+    for (const slot of this.#slots.values()) {
+      const { position } = slot;
+      if (position === undefined || !this.#isHeld(slot)) continue;
       if (least === undefined || position.offset < least.offset) least = position;
     }
     return least;
@@ -107,8 +108,19 @@ export class Slots {
     return { hold: this.#log.addHold(holdKinds.slot, nodeId, offset, this.#maxBytes), position: undefined, offset };
   }
 
-  #drop(nodeId: string, slot: Slot): void {
+  /** The engine gives a hold up without a word; its position then keeps nothing back. */
+  #isHeld(slot: Slot): boolean {
+    if (slot.hold !== undefined && !this.#log.holdIsAlive(slot.hold)) this.#forget(slot);
+    return slot.hold !== undefined;
+  }
+
+  #forget(slot: Slot): void {
     if (slot.hold !== undefined) this.#log.releaseHold(slot.hold);
+    slot.hold = undefined;
+  }
+
+  #drop(nodeId: string, slot: Slot): void {
+    this.#forget(slot);
     this.#slots.delete(nodeId);
   }
 
