@@ -20,6 +20,8 @@ import type { ReplicationPorts } from './ports.js';
 /** Unsent bytes that a peer can make us keep for one connection, whatever credit it gives. */
 const creditMax = 16 * 1024 * 1024;
 const syncRoundMs = 10_000;
+/** Data connections that one replica may have beside its control connection; their numbers are below it. */
+export const dataConnectionsMax = 16;
 
 export class FullSyncSource {
   readonly syncId: string;
@@ -81,9 +83,11 @@ export class FullSyncSource {
     this.#ports.store.checkPin(this.#pin.id);
   }
 
-  /** Serves a data connection that joined; `gone` is called when it is closed. */
-  serve(connection: Connection, gone: () => void): void {
-    const server = new FlowServer(connection, this, gone);
+  /** Serves data connection `number`, in place of a former one; `gone` is called when it is closed. */
+  serve(connection: Connection, number: number, gone: () => void): void {
+    if (number >= dataConnectionsMax) throw protocolError('connection', `there is no data connection ${number}`);
+    for (const former of this.#servers) if (former.number === number) former.stop();
+    const server = new FlowServer(connection, number, this, gone);
     this.#servers.add(server);
     connection.handOver(server);
   }
@@ -130,6 +134,7 @@ export class FullSyncSource {
 
 /** One data connection: at most one flow at a time. */
 class FlowServer implements ConnectionHandler {
+  readonly number: number;
   readonly #connection: Connection;
   readonly #source: FullSyncSource;
   readonly #gone: () => void;
@@ -141,8 +146,9 @@ class FlowServer implements ConnectionHandler {
   /** The newest piece waits here until it is known whether it is the last. */
   #piece: Uint8Array | undefined;
 
-  constructor(connection: Connection, source: FullSyncSource, gone: () => void) {
+  constructor(connection: Connection, number: number, source: FullSyncSource, gone: () => void) {
     this.#connection = connection;
+    this.number = number;
     this.#source = source;
     this.#gone = gone;
   }

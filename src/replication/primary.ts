@@ -2,8 +2,8 @@
  * The listening side: accepts connections, admits replicas, and holds what their sessions share (facts, slots, waiting
  * for acknowledgements, commit and promised position). On the controller's thread.
  *
- * Invariants: one session a node id; at most `unauthenticatedMax` connections without a proof (one more closes the
- * oldest); `promised` never goes back within a history.
+ * Invariants: one session a node id; at most `unauthenticatedMax` connections without a proof at any moment (one more
+ * closes the oldest); data connections only for a full sync under way, at most `dataConnectionsMax` a node; `promised` never goes back within a history.
  */
 
 import type { Progress } from '../binding/progress.js';
@@ -16,6 +16,7 @@ import type { Reason } from '../wire/names.js';
 import { type Acknowledged, AckWaiters, reachedBy } from './acknowledgements.js';
 import type { Connection, ConnectionHandler } from './connection.js';
 import { decide, epochFacts } from './decision-facts.js';
+import { dataConnectionsMax } from './full-sync-source.js';
 import type { HostPort, ReplicationPorts } from './ports.js';
 import { PrimarySession, type SessionOwner } from './primary-session.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -24,8 +25,6 @@ import type { SyncDecision } from './sync-decision.js';
 import type { Channel, Listener } from './transport.js';
 
 export const unauthenticatedMax = 128;
-/** Data connections that one replica may have beside its control connection. */
-const dataConnectionsMax = 16;
 /** Longest time in which a connection with a node id that is in use must prove itself alive. */
 const probeMsMax = 1000;
 
@@ -40,6 +39,8 @@ export class Primary implements SessionOwner {
   readonly #connections = new Set<Connection>();
   /** In order of arrival. */
   readonly #strangers = new Set<Connection>();
+  /** Data connections of each node. */
+  readonly #data = new Map<string, Set<Connection>>();
   readonly #damaged = new Set<string>();
   #listener: Listener | undefined;
   #commit: Position = emptyPosition();
@@ -255,8 +256,13 @@ export class Primary implements SessionOwner {
 
   #accept(channel: Channel): void {
     if (this.#strangers.size >= unauthenticatedMax) {
-      const [oldest] = this.#strangers;
-      oldest?.destroy('too_many');
+      // It leaves now: its `closed` comes in a later turn, and more may arrive before.
+      for (const oldest of this.#strangers) {
+        this.#strangers.delete(oldest);
+        this.#connections.delete(oldest);
+        oldest.destroy('too_many');
+        break;
+      }
     }
     const limit = unauthenticatedMax + this.ports.options.maxReplicas * (1 + dataConnectionsMax);
     if (this.#connections.size >= limit) {
@@ -285,8 +291,14 @@ export class Primary implements SessionOwner {
       connection.handOver(new PrimarySession(connection, peer, this));
       return;
     }
+    this.#admitData(connection, peer);
+  }
+
+  #admitData(connection: Connection, peer: Hello): void {
     const { clock, options } = this.ports;
     const since = clock.monotonic();
+    const { nodeId } = peer;
+    const mates = this.#data.get(nodeId) ?? new Set();
     connection.handOver({
       authenticated: () => undefined,
       frame: (frame) => this.#join(connection, peer, frame),
@@ -295,8 +307,23 @@ export class Primary implements SessionOwner {
         if (clock.monotonic() - since <= options.timeoutMs) return;
         connection.fail('timeout', createError('TIMEOUT', 'no JOIN in time'));
       },
-      closed: () => this.#connections.delete(connection),
+      closed: () => this.#dataGone(connection, nodeId),
     });
+    if (this.#sessions.get(nodeId)?.sync === undefined) {
+      connection.fail(null, createError('EVICTED', 'there is no full sync of this node, or no longer'));
+    } else if (mates.size >= dataConnectionsMax) {
+      this.#refused++;
+      connection.fail('too_many', createError('TOO_MANY', `this node has ${mates.size} data connections already`));
+    } else {
+      this.#data.set(nodeId, mates.add(connection));
+    }
+  }
+
+  #dataGone(connection: Connection, nodeId: string): void {
+    this.#connections.delete(connection);
+    const mates = this.#data.get(nodeId);
+    mates?.delete(connection);
+    if (mates?.size === 0) this.#data.delete(nodeId);
   }
 
   #join(connection: Connection, peer: Hello, frame: Frame): void {
@@ -305,6 +332,6 @@ export class Primary implements SessionOwner {
     if (sync === undefined || sync.syncId !== frame.syncId) {
       throw createError('EVICTED', 'there is no such full sync, or no longer', { details: { syncId: frame.syncId } });
     }
-    sync.serve(connection, () => this.#connections.delete(connection));
+    sync.serve(connection, frame.connection, () => this.#dataGone(connection, peer.nodeId));
   }
 }

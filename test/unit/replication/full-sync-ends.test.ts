@@ -46,7 +46,7 @@ test('a peer that grants credit and does not read cannot make the sender keep mo
     },
     close: () => undefined,
   };
-  source.serve(connection as unknown as Connection, () => undefined);
+  source.serve(connection as unknown as Connection, 0, () => undefined);
   const { syncId } = source;
   handler?.frame({ type: 'FLOW_REQUEST', syncId, flow: 0, offset: 0n, credit: BigInt(mib) }, '1.0');
   for (let i = 0; i < 40; i++) {
@@ -57,6 +57,30 @@ test('a peer that grants credit and does not read cannot make the sender keep mo
   expect(connection.unsent).toBeLessThanOrEqual(16 * mib);
   source.end();
   for (const port of ports) port.close();
+});
+
+test('a data connection takes the place of a former one of its number, and there are sixteen numbers', () => {
+  const source = new FullSyncSource(
+    {
+      clock: new ManualClock(),
+      random: seededRandom(1),
+      options: defaultReplicationOptions,
+      store: { token: 1n, pin: () => ({ id: 1n, shards: 1, meta }), releasePin: () => undefined },
+    } as unknown as ReplicationPorts,
+    'node',
+    'new_replica',
+  );
+  const closed: string[] = [];
+  const connect = (name: string, number: number): void => {
+    const connection = { handOver: () => undefined, close: () => closed.push(name) };
+    source.serve(connection as unknown as Connection, number, () => undefined);
+  };
+  connect('first', 15);
+  connect('other', 0);
+  connect('again', 15);
+  expect(closed).toEqual(['first']);
+  expect(() => connect('beyond', 16)).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));
+  source.end();
 });
 
 const begin: FrameOf<'SNAPSHOT_BEGIN'> = {
