@@ -11,6 +11,7 @@
 #include "table/iterator.h"
 #include "table/merged_iterator.h"
 #include "table/read_gate.h"
+#include "table/shard_of.h"
 #include "table/table_set.h"
 
 namespace gapless::table {
@@ -38,9 +39,8 @@ class Store::Impl {
     set.store(current.get(), std::memory_order_release);
   }
 
-  // Other bits of the hash than those that the hash index of a memtable uses first.
   uint32_t ShardOfHash(uint64_t hash) const {
-    return static_cast<uint32_t>(((hash >> 24 & 0xffffff) * writable.size()) >> 24);
+    return table::ShardOfHash(hash, static_cast<uint32_t>(writable.size()));
   }
 
   // The writer's way to its memtable, which no swap but its own Seal replaces.

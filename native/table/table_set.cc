@@ -9,10 +9,6 @@
 namespace gapless::table {
 namespace {
 
-bool EndsAtOrBefore(const Extent& extent, Slice key) {
-  return !extent.unbounded && Slice(extent.upper).Compare(key) <= 0;
-}
-
 size_t CommonLength(Slice a, Slice b) {
   const size_t limit = std::min(a.size(), b.size());
   size_t length = 0;
