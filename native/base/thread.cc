@@ -5,10 +5,15 @@
 #include <csignal>
 #include <memory>
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
+
 namespace gapless {
 namespace {
 
 constexpr size_t kNameMax = 15;
+constexpr int kLowerNice = 10;
 
 struct Body {
   std::string name;
@@ -52,6 +57,15 @@ void Thread::Join() {
   if (!running_) return;
   GAPLESS_ASSERT(pthread_join(thread_, nullptr) == 0);
   running_ = false;
+}
+
+void Thread::LowerPriority() {
+#if defined(__APPLE__)
+  (void)pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
+#elif defined(__linux__)
+  // On Linux a nice value belongs to the thread, and 0 names the calling one.
+  (void)setpriority(PRIO_PROCESS, 0, kLowerNice);
+#endif
 }
 
 }  // namespace gapless

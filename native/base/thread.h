@@ -26,6 +26,9 @@ class Thread {
   // Waits for the end of the body; nothing to do if never started or joined already.
   void Join();
   bool joinable() const { return running_; }
+  // For the calling thread: work that must not take processor time from others. What the system
+  // refuses is not an error.
+  static void LowerPriority();
 
  private:
   pthread_t thread_{};

@@ -48,6 +48,7 @@ Submitted EngineImpl::Submit(EngineClient* client, const WriteRequest& request, 
     refused.status = std::move(prepared);
     return refused;
   }
+  WarmKeys(work, Live()->store);
   return SubmitWork(client, work, may_queue);
 }
 
@@ -119,6 +120,8 @@ Status EngineImpl::WaitForEpochLocked() {
 }
 
 Submitted EngineImpl::EnqueueLocked(EngineClient* client, const Work& work, bool may_queue) {
+  // The memtables wait for a flush: whoever blocks its thread anyhow waits for his turn.
+  if (!may_queue && stalled_since_us_ != 0) return WaitForMemtablesLocked(work);
   Submitted submitted;
   const uint64_t bytes = RecordBytesOf(work.body.size()) + work.checks.size();
   const uint64_t pending = live_->log->progress().pending_bytes + queued_bytes_;
@@ -127,6 +130,17 @@ Submitted EngineImpl::EnqueueLocked(EngineClient* client, const Work& work, bool
         Status::Error(Code::kQueueFull, "too much is waiting to be written; try again later");
     return submitted;
   }
+  QueueLocked(client, work, nullptr);
+  if (epoch_phase_ == EpochPhase::kNone) {
+    epoch_phase_ = EpochPhase::kWanted;
+    house_cond_.NotifyAll();
+  }
+  submitted.state = Submitted::State::kQueued;
+  submitted.ticket = queue_.back().ticket;
+  return submitted;
+}
+
+void EngineImpl::QueueLocked(EngineClient* client, const Work& work, Completion* answer) {
   Queued& queued = queue_.emplace_back();
   queued.client = client;
   queued.ticket = next_ticket_++;
@@ -135,13 +149,19 @@ Submitted EngineImpl::EnqueueLocked(EngineClient* client, const Work& work, bool
   queued.work = work;
   queued.work.body = queued.body;
   queued.work.checks = queued.checks;
-  queued_bytes_ += bytes;
-  if (epoch_phase_ == EpochPhase::kNone) {
-    epoch_phase_ = EpochPhase::kWanted;
-    house_cond_.NotifyAll();
-  }
-  submitted.state = Submitted::State::kQueued;
-  submitted.ticket = queued.ticket;
+  queued.answer = answer;
+  queued_bytes_ += RecordBytesOf(work.body.size()) + work.checks.size();
+}
+
+Submitted EngineImpl::WaitForMemtablesLocked(const Work& work) {
+  Completion answer;
+  QueueLocked(nullptr, work, &answer);
+  while (answer.ticket == 0) progress_cond_.Wait(&commit_mutex_);
+  Submitted submitted;
+  submitted.status = std::move(answer.status);
+  if (!submitted.status.ok()) return submitted;
+  submitted.state = Submitted::State::kSequenced;
+  submitted.commit = std::move(answer.commit);
   return submitted;
 }
 
@@ -155,27 +175,36 @@ bool EngineImpl::DrainLocked() {
     completion.status = SequenceLocked(queued.work, &completion.commit, &admission);
     if (admission == log::Admission::kWait) break;
     appended = appended || completion.status.ok();
-    Complete(queued.client, std::move(completion));
+    CompleteLocked(queued, std::move(completion));
     queued_bytes_ -= RecordBytesOf(queued.body.size()) + queued.checks.size();
     queue_.pop_front();
   }
-  if (queue_.empty()) progress_cond_.NotifyAll();
+  if (queue_.empty()) {
+    EndStallLocked();
+    progress_cond_.NotifyAll();
+  }
   return appended;
 }
 
 void EngineImpl::FailQueueLocked(const Status& why) {
   while (!queue_.empty()) {
-    Complete(queue_.front().client, Completion{queue_.front().ticket, why, {}});
+    CompleteLocked(queue_.front(), Completion{queue_.front().ticket, why, {}});
     queue_.pop_front();
   }
   queued_bytes_ = 0;
+  EndStallLocked();
 }
 
-void EngineImpl::Complete(EngineClient* client, Completion completion) {
-  if (client == nullptr) return;
+void EngineImpl::CompleteLocked(const Queued& queued, Completion completion) {
+  if (queued.answer != nullptr) {
+    *queued.answer = std::move(completion);
+    progress_cond_.NotifyAll();
+    return;
+  }
+  if (queued.client == nullptr) return;
   const MutexLock lock(&clients_mutex_);
   for (ClientEntry& entry : clients_) {
-    if (entry.client != client) continue;
+    if (entry.client != queued.client) continue;
     entry.completions.push_back(std::move(completion));
     return;
   }
@@ -212,6 +241,14 @@ Status EngineImpl::SequenceLocked(const Work& work, Commit* commit, log::Admissi
   Generation& live = *live_;
   Slice body = work.body;
   Work made = work;
+  if (work.kind == log::RecordKind::kBatch && work.operations != 0) {
+    bool wait = false;
+    RETURN_IF_ERROR(AskMemtablesLocked(&wait));
+    if (wait) {
+      *admission = log::Admission::kWait;
+      return Status::Ok();
+    }
+  }
   if (work.kind != log::RecordKind::kBatch) {
     RETURN_IF_ERROR(CheckControlLocked(work));
   } else {
@@ -269,7 +306,9 @@ log::RecordHeader EngineImpl::AppendOwnLocked(const Work& work, Slice body) {
   ReplayRecord(record, before, after, &live.store, &live.history);
   ++counters_.committed_records;
   counters_.committed_operations += work.operations;
+  if (work.kind == log::RecordKind::kBatch) user_bytes_ += UserBytesOf(body, work.operations);
   ShowVisibleLocked();
+  SealIfDueLocked();
   return header;
 }
 

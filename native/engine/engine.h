@@ -26,6 +26,7 @@
 #include "log/meta_state.h"
 #include "log/recovery.h"
 #include "snapshot/snapshot.h"
+#include "table/run.h"
 #include "table/store.h"
 
 namespace gapless::engine {
@@ -49,6 +50,10 @@ struct Options {
   uint64_t snapshot_hold_ms = 600000;
   uint64_t slot_max_bytes = 1 << 30;
   uint64_t clock_max_ahead_ms = 86400000;
+  uint64_t memtable_bytes = 64 << 20;  // of all shards, sealed ones included
+  uint64_t cache_bytes = 64 << 20;     // of blocks of runs
+  table::Compression compression = table::Compression::kNone;  // of runs
+  uint64_t merge_rate_bytes = 0;  // written by merging, per second; 0: no limit
   bool create_if_missing = true;
   bool error_if_exists = false;
   bool read_only = false;
@@ -69,6 +74,10 @@ inline constexpr uint32_t kNamedSnapshotHold = 1 << 8;
 inline constexpr uint32_t kNamedSlotMaxBytes = 1 << 9;
 inline constexpr uint32_t kNamedClockMaxAhead = 1 << 10;
 inline constexpr uint32_t kNamedReadOnly = 1 << 11;
+inline constexpr uint32_t kNamedMemtableBytes = 1 << 12;
+inline constexpr uint32_t kNamedCacheBytes = 1 << 13;
+inline constexpr uint32_t kNamedCompression = 1 << 14;
+inline constexpr uint32_t kNamedMergeRate = 1 << 15;
 
 // Called in commit order with the commit mutex held; must only copy.
 class CommitSink {
@@ -169,6 +178,46 @@ struct Counters {
   uint64_t dropped_records = 0, gaps = 0, replayed_records = 0;
 };
 
+struct LevelReport {
+  uint64_t runs = 0;
+  uint64_t bytes = 0;
+};
+
+// Background work since the open.
+struct UpkeepReport {
+  uint64_t flushes = 0;
+  uint64_t flush_read_bytes = 0;  // of memtables
+  uint64_t flush_written_bytes = 0;
+  uint64_t merges = 0;
+  uint64_t moves = 0;  // merges that only moved a run to another level
+  uint64_t merge_read_bytes = 0;
+  uint64_t merge_written_bytes = 0;  // of merges that failed, too
+  uint64_t failures = 0;             // of flushes and merges, each attempt
+  uint64_t damaged_runs = 0;         // left out of merging
+  Status last_error;                 // OK again when the next attempt succeeds
+};
+
+struct StoreReport {
+  std::vector<LevelReport> levels;
+  uint64_t run_bytes = 0;
+  uint64_t run_memory_bytes = 0;     // held by open runs outside of the cache
+  uint64_t live_bytes_estimate = 0;  // of run_bytes, what no newer version hides
+  uint64_t merge_debt_bytes = 0;
+  uint64_t memtable_limit_bytes = 0;
+  table::StoreStats store;
+  UpkeepReport upkeep;
+  uint64_t user_bytes = 0;  // keys and values committed or applied since the open
+  uint64_t stalls = 0;      // times that commits had to wait for the memtables
+  uint64_t stall_us = 0;
+  std::optional<uint64_t> oldest_view_age_ms;  // pins are no views
+  Position checkpoint;
+};
+
+struct CompactReport {
+  uint64_t bytes_before = 0;  // of all runs
+  uint64_t bytes_after = 0;
+};
+
 struct Identity {
   ClusterId cluster;
   NodeId node;
@@ -225,6 +274,7 @@ class Engine {
   virtual Counters counters() const = 0;
   virtual log::LogStats log_stats() const = 0;
   virtual table::StoreStats store_stats() const = 0;
+  virtual StoreReport store_report() const = 0;
 
   // --- clients ---
   virtual void AddClient(EngineClient* client) = 0;
@@ -232,10 +282,10 @@ class Engine {
   virtual std::vector<Completion> TakeCompletions(EngineClient* client) = 0;
 
   // --- writing ---
-  // Never waits, but for the first write of an open with `may_queue` false, which waits until the
-  // epoch has begun. With `may_queue` false a full buffer is kQueueFull (putSync). Copies before
-  // return. kConflict has the details key, expected, actual: "1.1:42", or an empty text for null
-  // (absent).
+  // Never waits with `may_queue`. Without it (putSync) the first write of an open waits until the
+  // epoch has begun, and any write until the memtables have room; a full buffer of the log is
+  // kQueueFull. Full memtables that cannot be flushed are kNoSpace or kIo. Copies before return.
+  // kConflict has the details key, expected, actual: "1.1:42", or an empty text for null (absent).
   virtual Submitted Submit(EngineClient* client, const WriteRequest& request, bool may_queue) = 0;
   // Waits until `position` is durable / written as `level` says, or acknowledging stops (also for a
   // moment). kInDoubt: the history was replaced meanwhile.
@@ -263,6 +313,21 @@ class Engine {
   // The entries of shard `flow` at the pin; takes guards chunk by chunk.
   virtual Result<std::unique_ptr<snapshot::EntrySource>> PinnedShard(uint64_t pin,
                                                                      uint32_t flow) = 0;
+
+  // --- upkeep ---
+  // A checkpoint at the newest visible position or behind it. Waits so long at most; tries once.
+  // kReadOnly, kPoisoned, kClosed, kTimeout, or what the disk said.
+  virtual Status Checkpoint(uint64_t timeout_ms) = 0;
+  // Flushes, and merges everything that overlaps `extent` (all, if empty) down to the bottom, so
+  // that nothing deleted or overwritten is left of it but what views need. Returns a number to wait
+  // with; a number is answered once.
+  virtual Result<uint64_t> StartCompact(const std::optional<table::Extent>& extent) = 0;
+  // Waits so long at most; empty: not done yet. kClosed, kInDoubt (the history was replaced).
+  virtual Result<std::optional<CompactReport>> AwaitCompact(uint64_t compaction,
+                                                            uint64_t timeout_ms) = 0;
+  virtual void CancelCompact(uint64_t compaction) = 0;
+  // Both in one; ended by closing.
+  virtual Result<CompactReport> Compact(const std::optional<table::Extent>& extent) = 0;
 
   // --- history and log, for replication and feeds ---
   virtual Result<log::LogChunk> ReadLog(uint64_t from, uint64_t max_bytes) = 0;  // <= shipping end

@@ -43,7 +43,12 @@ EngineImpl::EngineImpl(std::string path, const Options& options, std::unique_ptr
 EngineImpl::~EngineImpl() { GAPLESS_ASSERT(!housekeeper_.joinable()); }
 
 Status EngineImpl::Start() {
+  StartUpkeep(live_.get());
   live_->Attach(this);
+  {
+    const MutexLock lock(&commit_mutex_);
+    SealIfDueLocked();
+  }
   return housekeeper_.Start("gapless-engine", [this] { Housekeep(); });
 }
 
@@ -67,6 +72,7 @@ bool EngineImpl::DrainForClose() {
 Status EngineImpl::Close() {
   DrainForClose();
   housekeeper_.Join();
+  EndUpkeep();
   DropRetired(true);
   const auto publish_mark = [this](const Position& end) {
     if (options_.read_only) return Status::Ok();
@@ -84,6 +90,7 @@ Status EngineImpl::Close() {
     sink_ = nullptr;
     if (stop_status_.ok()) stop_status_ = Status::Error(Code::kClosed, "the store is closed");
     tickets_.clear();
+    ticket_bytes_ = 0;
     progress_cond_.NotifyAll();
   }
   WakeClients();
@@ -156,7 +163,9 @@ Progress EngineImpl::progress() const {
   }
   progress.stops = stops_;
   progress.fenced = fenced_;
-  progress.no_space = log.no_space;
+  const Upkeep* const upkeep = live_->upkeep.get();
+  progress.no_space = log.no_space || (upkeep != nullptr && !upkeep->HasRoom() &&
+                                       upkeep->blocked().Is(Code::kNoSpace));
   progress.generation = generation_count_;
   progress.below_former_mark = former_mark_ > log.durable.offset;
   return progress;
@@ -305,11 +314,13 @@ void EngineImpl::OnLogPoisoned(const Generation* from, const Status& why) {
                              "store is opened again: " +
                                  why.message())
                    .WithFile(why.file(), why.offset()));
+    if (live_->upkeep != nullptr) live_->upkeep->OnPoisoned();
   }
   WakeClients();
 }
 
 void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
+  StartUpkeep(next.get());
   next->Attach(this);
   std::shared_ptr<Generation> old;
   {
@@ -320,15 +331,18 @@ void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
       live_ = std::move(next);
     }
     tickets_.clear();
+    ticket_bytes_ = 0;
     ++generation_count_;
     ship_limit_ = UINT64_MAX;
     if (sink_ != nullptr) sink_->OnHistoryReset(live_->history.position().offset);
     ShowVisibleLocked();
     ShowShippingLocked();
     retired_.push_back(Retired{old, options_.clock->MonotonicUs()});
+    SealIfDueLocked();
     progress_cond_.NotifyAll();
     house_cond_.NotifyAll();
   }
+  if (old->upkeep != nullptr) old->upkeep->Stop();
   old->Detach();
   WakeClients();
 }
@@ -349,6 +363,7 @@ void EngineImpl::DropRetired(bool all) {
     }
   }
   for (const Retired& entry : dropped) {
+    if (entry.generation->upkeep != nullptr) entry.generation->upkeep->Stop();
     // Its end no longer matters: nothing is published, and a file that stays is removed at the next
     // open.
     (void)entry.generation->log->Close([](const Position&) { return Status::Ok(); });
@@ -379,6 +394,7 @@ void EngineImpl::Housekeep() {
     if (epoch_wanted) BeginWantedEpoch();
     ForgetFormerMark();
     ExpireViews();
+    KeepUp();
     DropRetired(false);
   }
 }

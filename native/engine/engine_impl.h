@@ -10,7 +10,8 @@
 // takes.
 //
 // Threads of its own: the housekeeper (begins epochs, expires views, drops old generations). The
-// log's flusher calls OnLog... without a lock of the log held.
+// log's flusher calls OnLog... without a lock of the log held, the threads of the live generation's
+// upkeep call OnUpkeep in the same way.
 //
 // generation_builder.cc and offline.cc come in through the part named "doors".
 #pragma once
@@ -28,6 +29,7 @@
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/recovery.h"
+#include "engine/upkeep.h"
 #include "engine/visible_cell.h"
 #include "engine/write_request.h"
 
@@ -49,7 +51,7 @@ struct ViewHandle {
   std::atomic<uint64_t> used_us{0};  // when it was opened; of a pin, when it was read last
 };
 
-class EngineImpl final : public Engine, private GenerationOwner {
+class EngineImpl final : public Engine, private GenerationOwner, private UpkeepOwner {
  public:
   // Takes over an opened directory; Start must follow.
   EngineImpl(std::string path, const Options& options, std::unique_ptr<io::FileLock> lock,
@@ -75,6 +77,7 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Counters counters() const override;
   log::LogStats log_stats() const override;
   table::StoreStats store_stats() const override;
+  StoreReport store_report() const override;
   void AddClient(EngineClient* client) override;
   void RemoveClient(EngineClient* client) override;
   std::vector<Completion> TakeCompletions(EngineClient* client) override;
@@ -93,6 +96,12 @@ class EngineImpl final : public Engine, private GenerationOwner {
   Status CheckPin(uint64_t pin) const override;
   void ReleasePin(uint64_t pin) override;
   Result<std::unique_ptr<snapshot::EntrySource>> PinnedShard(uint64_t pin, uint32_t flow) override;
+  Status Checkpoint(uint64_t timeout_ms) override;
+  Result<uint64_t> StartCompact(const std::optional<table::Extent>& extent) override;
+  Result<std::optional<CompactReport>> AwaitCompact(uint64_t compaction,
+                                                    uint64_t timeout_ms) override;
+  void CancelCompact(uint64_t compaction) override;
+  Result<CompactReport> Compact(const std::optional<table::Extent>& extent) override;
   Result<log::LogChunk> ReadLog(uint64_t from, uint64_t max_bytes) override;
   Result<Position> PositionAt(uint64_t offset) override;
   Result<Position> PositionBeforeSeq(uint64_t seq) override;
@@ -136,7 +145,8 @@ class EngineImpl final : public Engine, private GenerationOwner {
     uint64_t ticket = 0;
     std::string body;
     std::string checks;
-    Work work;  // its slices point into the two strings
+    Work work;                     // its slices point into the two strings
+    Completion* answer = nullptr;  // of a caller that waits: its ticket is set when it is there
   };
   struct ClientEntry {
     EngineClient* client = nullptr;
@@ -190,6 +200,20 @@ class EngineImpl final : public Engine, private GenerationOwner {
   bool DrainForClose();
   void ForgetFormerMark();
 
+  // upkeep_engine.cc
+  void OnUpkeep(const Generation* from) override;
+  void StartUpkeep(Generation* generation);
+  void EndUpkeep();
+  void KeepUp();
+  void SealIfDueLocked() REQUIRES(commit_mutex_);
+  // The tables may take what is received, before and behind what is received already.
+  bool ReplicaHasRoomLocked(uint64_t bytes) REQUIRES(commit_mutex_);
+  // Not OK: refused; *wait: the memtables are full, and being flushed.
+  Status AskMemtablesLocked(bool* wait) REQUIRES(commit_mutex_);
+  void EndStallLocked() REQUIRES(commit_mutex_);
+  Result<uint64_t> WantCheckpoint(std::shared_ptr<Generation>* live);
+  uint64_t OldestViewUs() const;
+
   // commit.cc
   Status RefusalLocked() const REQUIRES(commit_mutex_);
   Submitted SubmitWork(EngineClient* client, const Work& work, bool may_queue);
@@ -202,9 +226,12 @@ class EngineImpl final : public Engine, private GenerationOwner {
   log::RecordHeader AppendOwnLocked(const Work& work, Slice body) REQUIRES(commit_mutex_);
   Submitted EnqueueLocked(EngineClient* client, const Work& work, bool may_queue)
       REQUIRES(commit_mutex_);
+  void QueueLocked(EngineClient* client, const Work& work, Completion* answer)
+      REQUIRES(commit_mutex_);
+  Submitted WaitForMemtablesLocked(const Work& work) REQUIRES(commit_mutex_);
   bool DrainLocked() REQUIRES(commit_mutex_);  // true: something was appended
   void FailQueueLocked(const Status& why) REQUIRES(commit_mutex_);
-  void Complete(EngineClient* client, Completion completion);
+  void CompleteLocked(const Queued& queued, Completion completion) REQUIRES(commit_mutex_);
   Status WaitForEpochLocked() REQUIRES(commit_mutex_);
 
   // terms.cc
@@ -278,6 +305,12 @@ class EngineImpl final : public Engine, private GenerationOwner {
   uint64_t queued_bytes_ GUARDED_BY(commit_mutex_) = 0;
   uint64_t next_ticket_ GUARDED_BY(commit_mutex_) = 1;
   std::string effects_ GUARDED_BY(commit_mutex_);  // scratch of bodies with increments
+  // Since when commits wait for the memtables; 0: they do not.
+  uint64_t stalled_since_us_ GUARDED_BY(commit_mutex_) = 0;
+  uint64_t stalls_ GUARDED_BY(commit_mutex_) = 0;
+  uint64_t stall_us_ GUARDED_BY(commit_mutex_) = 0;
+  uint64_t user_bytes_ GUARDED_BY(commit_mutex_) = 0;
+  uint64_t ticket_bytes_ GUARDED_BY(commit_mutex_) = 0;  // of all tickets
   Counters counters_ GUARDED_BY(commit_mutex_);
   CommitSink* sink_ GUARDED_BY(commit_mutex_) = nullptr;
   std::deque<std::shared_ptr<Ticket>> tickets_ GUARDED_BY(commit_mutex_);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/upkeep.h"
+
 namespace gapless::engine {
 
 log::MetaState History::Snapshot::ToMeta() const {
@@ -36,11 +38,15 @@ Epoch EpochOfSeq(const log::MetaState& lists, uint64_t seq) {
   return lists.epochs.empty() ? Epoch{} : lists.epochs.front().epoch;
 }
 
-Generation::Generation(uint64_t number, std::string path, uint32_t shards)
-    : store(shards), number_(number), path_(std::move(path)) {}
+Generation::Generation(uint64_t number, std::string path, const table::StoreOptions& options)
+    : store(options), number_(number), path_(std::move(path)) {}
 
-// The log first: its flusher calls back until it is joined, and needs what is declared behind it.
-Generation::~Generation() { log.reset(); }
+// The threads first: what works on runs needs the log, and its flusher calls back until it is
+// joined, and needs what is declared behind it.
+Generation::~Generation() {
+  upkeep.reset();
+  log.reset();
+}
 
 void Generation::Attach(GenerationOwner* owner) {
   const MutexLock lock(&owner_mutex_);

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/mutex.h"
-#include "engine/manifest.h"
+#include "engine/checkpoints.h"
 #include "log/log.h"
 #include "log/meta_state.h"
 #include "log/record.h"
@@ -57,9 +57,11 @@ class GenerationOwner {
   virtual void OnLogPoisoned(const Generation* from, const Status& why) = 0;
 };
 
+class Upkeep;
+
 class Generation final : public log::LogListener {
  public:
-  Generation(uint64_t number, std::string path, uint32_t shards);
+  Generation(uint64_t number, std::string path, const table::StoreOptions& options);
   ~Generation() override;
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
@@ -73,8 +75,9 @@ class Generation final : public log::LogListener {
   void Detach();
 
   table::Store store;
+  std::unique_ptr<Checkpoints> checkpoints;
   std::unique_ptr<log::Log> log;
-  Manifest manifest;
+  std::unique_ptr<Upkeep> upkeep;  // from when it became live; null if read-only
 
   // --- guarded by the engine's commit mutex once live ---
   History history;          // at the visible position

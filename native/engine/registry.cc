@@ -67,6 +67,11 @@ Status CompareOptions(const EngineImpl& engine, const Options& wanted) {
       {"snapshotHoldMs", kNamedSnapshotHold, open.snapshot_hold_ms, wanted.snapshot_hold_ms},
       {"slotMaxBytes", kNamedSlotMaxBytes, open.slot_max_bytes, wanted.slot_max_bytes},
       {"clockMaxAheadMs", kNamedClockMaxAhead, open.clock_max_ahead_ms, wanted.clock_max_ahead_ms},
+      {"memtableBytes", kNamedMemtableBytes, open.memtable_bytes, wanted.memtable_bytes},
+      {"cacheBytes", kNamedCacheBytes, open.cache_bytes, wanted.cache_bytes},
+      {"compression", kNamedCompression, static_cast<uint64_t>(open.compression),
+       static_cast<uint64_t>(wanted.compression)},
+      {"mergeRateBytes", kNamedMergeRate, open.merge_rate_bytes, wanted.merge_rate_bytes},
       {"readOnly", kNamedReadOnly, open.read_only ? 1u : 0u, wanted.read_only ? 1u : 0u},
   };
   for (const Number& number : numbers) {

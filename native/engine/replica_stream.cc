@@ -100,9 +100,13 @@ Status EngineImpl::AppendIncoming(Incoming* incoming, size_t* appended) {
     }
     const TicketRecord& record = ticket.records[*appended];
     const auto bytes = static_cast<size_t>(record.record.header.RecordBytes());
-    const log::Admission admission = live_->log->Admit(bytes);
+    const bool has_room = ReplicaHasRoomLocked(at);
+    if (!has_room) RETURN_IF_ERROR(live_->upkeep->blocked());
+    const log::Admission admission = has_room ? live_->log->Admit(bytes) : log::Admission::kWait;
     if (admission == log::Admission::kWait) {
-      if (waited >= kRoomWaitUs) return Status::Error(Code::kQueueFull, "the log has no room yet");
+      if (waited >= kRoomWaitUs) {
+        return Status::Error(Code::kQueueFull, "the log or the memtables have no room yet");
+      }
       live_->log->Kick();
       waited += kRoomPollUs;
       progress_cond_.WaitFor(&commit_mutex_, kRoomPollUs);
@@ -170,6 +174,7 @@ Result<Engine::Received> EngineImpl::AppendReplicated(Slice records) {
     if (appended != 0 && live_ == ticket.generation) {
       ticket.id = received.ticket = next_ticket_++;
       tickets_.push_back(incoming.ticket);
+      ticket_bytes_ += received.after.offset - incoming.head.offset;
     }
   }
   if (appended != 0) ticket.generation->log->Kick();
@@ -246,8 +251,13 @@ Status EngineImpl::PublishTicket(uint64_t ticket) {
       ShowVisibleLocked();
       ++counters_.applied_records;
       counters_.applied_operations += record.record.header.operations;
+      if (record.record.header.kind == log::RecordKind::kBatch) {
+        user_bytes_ += UserBytesOf(record.record.body, record.record.header.operations);
+      }
     }
+    ticket_bytes_ -= known->records.back().after.offset - known->records.front().before.offset;
     tickets_.pop_front();
+    SealIfDueLocked();
     progress_cond_.NotifyAll();
   }
   WakeClients();

@@ -167,7 +167,7 @@ class Overlay {
     keys_[operation.key.View()] = {turn_, {put, operation.value, operation.expires_at_ms}};
   }
 
-  Effect Find(Slice key) const {
+  Result<Effect> Find(Slice key) const {
     Effect effect;
     uint64_t turn = 0;
     const auto at = keys_.find(key.View());
@@ -176,9 +176,9 @@ class Overlay {
       effect = at->second.effect;
     } else {
       table::Entry entry;
-      if (before_.store->Get(key, before_.at, &entry)) {
-        effect = {true, entry.value, entry.expires_at_ms};
-      }
+      const Result<bool> found = before_.store->Get(key, before_.at, &entry);
+      if (!found.ok()) return found.status();
+      if (found.value()) effect = {true, entry.value, entry.expires_at_ms};
     }
     for (auto range = ranges_.rbegin(); range != ranges_.rend() && range->turn > turn; ++range) {
       if (Covers(range->operation, key)) return Effect{};
@@ -288,7 +288,9 @@ Status EvaluateChecks(Slice checks, const StateBefore& before) {
     const bool whole = TakeCheck(&checks, &check);
     GAPLESS_ASSERT(whole);
     table::Entry entry;
-    const bool live = before.store->Get(check.key, before.at, &entry);
+    const Result<bool> found = before.store->Get(check.key, before.at, &entry);
+    if (!found.ok()) return found.status();
+    const bool live = found.value();
     const Epoch epoch = live ? before.epoch_of(entry.seq) : Epoch{};
     const bool holds =
         check.absent ? !live : live && entry.seq == check.seq && epoch == check.epoch;
@@ -316,7 +318,9 @@ Status EvaluateIncrements(Slice body, const StateBefore& before, std::string* ef
       effects->append(op.bytes.data(), op.bytes.size());
       continue;
     }
-    const Overlay::Effect effect = overlay.Find(op.operation.key);
+    const Result<Overlay::Effect> found = overlay.Find(op.operation.key);
+    if (!found.ok()) return found.status();
+    const Overlay::Effect& effect = found.value();
     int64_t sum = 0;
     RETURN_IF_ERROR(AddTo(effect, op.operation.key, op.by, &sum));
     numbers.push_back(std::make_unique<std::string>(std::to_string(sum)));
@@ -331,6 +335,22 @@ Status EvaluateIncrements(Slice body, const StateBefore& before, std::string* ef
     return Status::Error(Code::kBatchTooLarge, "an encoded batch is longer than 128 MiB");
   }
   return Status::Ok();
+}
+
+void WarmKeys(const Work& work, const table::Store& store) {
+  if ((work.checks.empty() && !work.increments) || store.runs()->count() == 0) return;
+  const table::ReadGuard guard(&store);
+  const table::ReadPoint at{guard.visible_seq(), 0};
+  table::Entry entry;
+  // An error of the disk is met again, and told, where the answer counts.
+  Slice checks = work.checks;
+  Check check;
+  while (TakeCheck(&checks, &check)) (void)store.Get(check.key, at, &entry);
+  RequestReader reader(work.increments ? work.body : Slice());
+  RequestOp op;
+  while (reader.Next(&op)) {
+    if (op.increment) (void)store.Get(op.operation.key, at, &entry);
+  }
 }
 
 }  // namespace gapless::engine

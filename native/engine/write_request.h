@@ -2,6 +2,7 @@
 // the sequencer calls Evaluate... with the commit mutex held, Prepare... before it.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -40,6 +41,15 @@ Status EvaluateChecks(Slice checks, const StateBefore& before);
 // Writes the body with each increment replaced by the put of its result.
 Status EvaluateIncrements(Slice body, const StateBefore& before, std::string* effects,
                           std::vector<int64_t>* results);
+
+// Reads what Evaluate... will read, so that the disk is asked before the sequencer is held, and not
+// while it is. Without the commit mutex.
+void WarmKeys(const Work& work, const table::Store& store);
+
+// Keys and values of a batch body, without what encodes them.
+inline uint64_t UserBytesOf(Slice body, uint64_t operations) {
+  return body.size() - std::min<uint64_t>(body.size(), operations * log::kOpHeaderBytes);
+}
 
 // Decimal ASCII of a signed 64-bit number as increments write it; false for anything else.
 bool ParseCounter(Slice text, int64_t* value);

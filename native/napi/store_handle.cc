@@ -104,6 +104,8 @@ void StoreHandle::Detach() {
   views_.clear();
   for (const log::HoldId hold : holds) engine_->ReleaseHold(hold);
   holds.clear();
+  for (const uint64_t compaction : compactions) engine_->CancelCompact(compaction);
+  compactions.clear();
   napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }
 
@@ -232,6 +234,7 @@ void DefineStoreClass(napi_env env) {
   AddLogMethods(&methods);
   AddReplicaMethods(&methods);
   AddFlowMethods(&methods);
+  AddUpkeepMethods(&methods);
   DefineClass(env, "NativeStore", methods.size(), methods.data(), &DataOf(env)->store_class);
 }
 

@@ -58,6 +58,7 @@ class StoreHandle : public std::enable_shared_from_this<StoreHandle> {
 
   std::set<uint64_t> pins;
   std::set<log::HoldId> holds;
+  std::set<uint64_t> compactions;
   std::set<Child*> children;
   std::vector<int64_t> results;             // of the last submit
   std::vector<engine::Completion> waiting;  // completions not yet taken
@@ -153,6 +154,7 @@ void AddReadMethods(std::vector<napi_property_descriptor>* methods);
 void AddLogMethods(std::vector<napi_property_descriptor>* methods);
 void AddReplicaMethods(std::vector<napi_property_descriptor>* methods);
 void AddFlowMethods(std::vector<napi_property_descriptor>* methods);
+void AddUpkeepMethods(std::vector<napi_property_descriptor>* methods);
 void DefineStoreClass(napi_env env);
 void DefineFlowClasses(napi_env env);
 void DefineGenerationClass(napi_env env);

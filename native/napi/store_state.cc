@@ -45,6 +45,14 @@ class OptionReader {
     setters_.push_back(
         [code](engine::Options* to) { to->durability = static_cast<log::Durability>(code); });
   }
+  void Compression(const char* name) {
+    uint32_t code = 0;
+    napi_value value = nullptr;
+    if (!Take(name, &value)) return;
+    ok_ = ReadU32(env_, value, name, &code) && (code <= 1 || Refuse(env_, name));
+    setters_.push_back(
+        [code](engine::Options* to) { to->compression = static_cast<table::Compression>(code); });
+  }
   std::vector<std::function<void(engine::Options*)>> Done() { return std::move(setters_); }
 
  private:
@@ -75,6 +83,10 @@ bool ReadOptions(napi_env env, napi_value object,
   reader.Number("snapshotHoldMs", &Options::snapshot_hold_ms);
   reader.Number("slotMaxBytes", &Options::slot_max_bytes);
   reader.Number("clockMaxAheadMs", &Options::clock_max_ahead_ms);
+  reader.Number("memtableBytes", &Options::memtable_bytes);
+  reader.Number("cacheBytes", &Options::cache_bytes);
+  reader.Compression("compression");
+  reader.Number("mergeRateBytes", &Options::merge_rate_bytes);
   reader.Flag("createIfMissing", &Options::create_if_missing);
   reader.Flag("errorIfExists", &Options::error_if_exists);
   reader.Flag("readOnly", &Options::read_only);

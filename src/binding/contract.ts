@@ -31,6 +31,12 @@ export interface NativeOpenOptions {
   readonly snapshotHoldMs?: number;
   readonly slotMaxBytes?: number;
   readonly clockMaxAheadMs?: number;
+  readonly memtableBytes?: number;
+  readonly cacheBytes?: number;
+  /** A value of `compressionCodes`. */
+  readonly compression?: number;
+  /** 0: no limit. */
+  readonly mergeRateBytes?: number;
   readonly createIfMissing?: boolean;
   readonly errorIfExists?: boolean;
   readonly readOnly?: boolean;
@@ -42,6 +48,9 @@ export interface NativeOpenOptions {
 /** Numbers of log::Durability. */
 export const durabilityCodes = { sync: 0, os: 1, memory: 2 } as const;
 export type DurabilityName = keyof typeof durabilityCodes;
+
+/** Numbers of table::Compression and snapshot::Compression. */
+export const compressionCodes = { none: 0, lz4: 1 } as const;
 
 /** Numbers of log::RecordKind. */
 export const recordKinds = { batch: 1, epoch: 2, noop: 3, cursor: 4, digest: 5, config: 6 } as const;
@@ -156,6 +165,65 @@ export interface NativeStoreStats {
   readonly rangeTombstones: number;
   readonly openViews: number;
   readonly arenaAllocations: number;
+}
+
+export interface NativeLevel {
+  readonly runs: number;
+  readonly bytes: number;
+}
+
+/** Background work since the open. */
+export interface NativeUpkeep {
+  readonly flushes: number;
+  readonly flushReadBytes: number;
+  readonly flushWrittenBytes: number;
+  readonly merges: number;
+  readonly moves: number;
+  readonly mergeReadBytes: number;
+  readonly mergeWrittenBytes: number;
+  /** Attempts of flushes and merges that failed. */
+  readonly failures: number;
+  /** Left out of merging until the next open. */
+  readonly damagedRuns: number;
+  /** Null again when the next attempt succeeds. */
+  readonly lastError: Error | null;
+}
+
+export interface NativeCache {
+  readonly capacityBytes: number;
+  readonly usedBytes: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly evictions: number;
+}
+
+export interface NativeStoreReport {
+  readonly levels: readonly NativeLevel[];
+  readonly runBytes: number;
+  /** Held by open runs outside of the cache. */
+  readonly runMemoryBytes: number;
+  /** Of runBytes, what no newer version hides. */
+  readonly liveBytesEstimate: number;
+  readonly mergeDebtBytes: number;
+  readonly memtableBytes: number;
+  readonly memtableLimitBytes: number;
+  readonly keysEstimate: number;
+  readonly openViews: number;
+  readonly cache: NativeCache;
+  readonly upkeep: NativeUpkeep;
+  /** Keys and values committed or applied since the open. */
+  readonly userBytes: number;
+  /** Times that commits had to wait for the memtables, and how long in all. */
+  readonly stalls: number;
+  readonly stallUs: number;
+  readonly oldestViewAgeMs: number | null;
+  readonly checkpoint: Position;
+}
+
+/** Of all runs. */
+export interface NativeCompaction {
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
 }
 
 export interface NativeEpochEntry {
@@ -320,6 +388,16 @@ export interface NativeStore {
   waitSync(position: Position, durability: number, timeoutMs: number): void;
   /** fdatasync up to the offset, in every mode. */
   syncTo(offset: bigint, timeoutMs: number): Promise<void>;
+
+  // -- upkeep --
+  storeReport(): NativeStoreReport;
+  /** Merges everything in [lower, upper) down to the bottom; null: no bound. Returns a number to wait with. */
+  compactStart(lower: Uint8Array | null, upper: Uint8Array | null): bigint;
+  /** Waits 250 ms at most; null: not done yet, ask again. A number is answered once. close() cancels (CLOSED). */
+  compactWait(compaction: bigint): Promise<NativeCompaction | null>;
+  compactCancel(compaction: bigint): void;
+  /** A checkpoint at the newest visible position or behind it; TIMEOUT after 30 s. */
+  checkpoint(): Promise<void>;
 
   // -- reading; view 0 is the newest state --
   /**
