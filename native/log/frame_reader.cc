@@ -31,6 +31,7 @@ Frame ParseFrame(const ClusterId& cluster, const MarkPlace& place, const Positio
       frame.kind = frame.mark.offset == before.offset ? FrameKind::kMark : FrameKind::kBad;
       frame.check = RecordCheck::kSequence;
       frame.bytes = kMarkBytes;
+      frame.raw = bytes.Sub(0, kMarkBytes);
       return frame;
     }
   }

@@ -29,7 +29,7 @@ struct Frame {
   uint64_t bytes = 0;  // on disk
   Mark mark;           // kMark
   RecordView record;   // kRecord
-  Slice raw;           // kRecord: header, body and padding; lives until the next call
+  Slice raw;           // kRecord (header, body, padding), kMark: lives until the next call
   RecordCheck check = RecordCheck::kOk;
 };
 

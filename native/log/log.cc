@@ -70,7 +70,7 @@ Status LogOfFiles::Begin(const ScanResult& scan, LogListener* listener) {
   segments_.SetWritten(scan.end, scan.end_file_offset);
   if (options_.read_only) return Status::Ok();
   auto hands = std::make_unique<SegmentWriter>(options_);
-  RETURN_IF_ERROR(hands->Open(scan.segments.back(), scan.proven_file_offset, scan.end_file_offset));
+  RETURN_IF_ERROR(hands->Open(scan));
   writer_ = std::make_unique<LogWriter>(options_, &segments_, listener, std::move(hands), scan.end,
                                         scan.end_timestamp);
   return writer_->Start();

@@ -216,6 +216,8 @@ Status Scanner::ScanSegment(size_t index) {
     RETURN_IF_ERROR(SeekToFrom(index, segment, &reader));
   }
   result_.proven_file_offset = kSegmentHeaderBytes;
+  result_.proven = header.start;
+  result_.proven_timestamp = header.clock;
   NoteProven();
   RETURN_IF_ERROR(Walk(index, &reader));
   if (!stop_ && index + 1 < listed_.size()) return CheckRestOfClosed(index, segment);
@@ -306,7 +308,10 @@ Status Scanner::Walk(size_t index, FrameReader* reader) {
 // Whatever raises D says so in a mark that stands behind everything it covers, or is known from the
 // beginning: one pass is enough.
 void Scanner::NoteProven() {
-  if (position_.offset <= result_.durable_mark) result_.proven_file_offset = end_file_offset_;
+  if (position_.offset > result_.durable_mark) return;
+  result_.proven_file_offset = end_file_offset_;
+  result_.proven = position_;
+  result_.proven_timestamp = timestamp_;
 }
 
 // The history that leads to `from` must be the checkpoint's own. False stops the scan.

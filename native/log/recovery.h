@@ -81,9 +81,11 @@ struct ScanResult {
   uint64_t end_timestamp = 0;
   uint64_t durable_mark = 0;     // D
   uint64_t end_file_offset = 0;  // byte in the last segment behind the last valid record or mark
-  // Byte in the last segment up to which D covers the records; marks in front of it may be
-  // unsynced.
+  // Byte in the last segment up to which D covers the records, and what stands before it; marks in
+  // front of it may be unsynced.
   uint64_t proven_file_offset = 0;
+  Position proven;
+  uint64_t proven_timestamp = 0;
   std::vector<SegmentInfo> segments;  // in order; those that survive the cut, the last one holds h
   TailCut cut;                        // if verdict is kTail
   std::vector<Damage> damage;         // if kCorrupt, the first one first

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 
 #include "io/file_names.h"
+#include "log/frame_reader.h"
 
 namespace gapless::log {
 namespace {
@@ -32,18 +34,20 @@ Status SegmentWriter::Create(const LogOptions& options, const Position& start, u
   return options.fs->SyncDirectory(options.directory);
 }
 
-Status SegmentWriter::Open(const SegmentInfo& last, uint64_t proven, uint64_t file_end) {
+Status SegmentWriter::Open(const ScanResult& scan) {
+  const SegmentInfo& last = scan.segments.back();
   Result<std::unique_ptr<io::File>> file = options_.fs->Open(last.path, io::OpenMode::kReadWrite);
   if (!file.ok()) return file.status();
   file_ = std::move(file.value());
   path_ = last.path;
   start_ = last.start.offset;
-  file_end_ = record_end_ = file_end;
+  file_end_ = record_end_ = scan.end_file_offset;
   // What the scan read may stand in the page cache only; from here on it counts as durable. After a
   // failed sync the kernel calls those pages clean and no sync writes them: they are made dirty
   // again, with the marks, of which a lost one would be a hole in front of the next record.
+  uint64_t proven = scan.proven_file_offset;
   RETURN_IF_ERROR(SkipMarksBefore(&proven));
-  RETURN_IF_ERROR(WriteAgain(proven, file_end));
+  RETURN_IF_ERROR(WriteAgain(scan, proven));
   RETURN_IF_ERROR(file_->Sync());
   RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
   RETURN_IF_ERROR(RemoveIfThere(options_.fs, io::JoinPath(options_.directory, kNextSegmentFile)));
@@ -68,19 +72,28 @@ Status SegmentWriter::SkipMarksBefore(uint64_t* position) {
   return Status::Ok();
 }
 
-Status SegmentWriter::WriteAgain(uint64_t begin, uint64_t end) {
+// Read again, these bytes are other ones than the scan verified: what is written has been verified
+// itself.
+Status SegmentWriter::WriteAgain(const ScanResult& scan, uint64_t begin) {
+  const uint64_t end = scan.end_file_offset;
   if (begin >= end) return Status::Ok();
-  const std::unique_ptr<char[]> chunk(new char[std::min(kWriteAgainBytes, end - begin)]);
+  FrameReader reader(file_.get(), options_.cluster, options_.secret, start_, end, kWriteAgainBytes);
+  reader.Seek(scan.proven, scan.proven_timestamp, begin);
+  std::string verified;
   while (begin < end) {
-    const size_t wanted = static_cast<size_t>(std::min(kWriteAgainBytes, end - begin));
-    size_t got = 0;
-    RETURN_IF_ERROR(file_->ReadAt(begin, chunk.get(), wanted, &got));
-    if (got != wanted) {
-      return Status::Error(Code::kIo, "the log's last segment became shorter while it was opened")
-          .WithFile(path_, static_cast<int64_t>(begin + got));
+    Frame frame;
+    RETURN_IF_ERROR(reader.Next(&frame));
+    const bool whole = frame.kind == FrameKind::kRecord || frame.kind == FrameKind::kMark;
+    if (whole) verified.append(frame.raw.data(), frame.raw.size());
+    const bool last = reader.file_position() == end;
+    if (!whole || (last && reader.position() != scan.end)) {
+      return Status::Corrupt("the log's last segment changed while it was opened", path_,
+                             frame.file_position);
     }
-    RETURN_IF_ERROR(file_->WriteAt(begin, Slice(chunk.get(), wanted)));
-    begin += wanted;
+    if (!last && verified.size() < kWriteAgainBytes) continue;
+    RETURN_IF_ERROR(file_->WriteAt(begin, verified));
+    begin = reader.file_position();
+    verified.clear();
   }
   return Status::Ok();
 }

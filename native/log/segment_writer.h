@@ -23,9 +23,10 @@ class SegmentWriter {
   // Writes the file of a first segment, synced, with its directory.
   static Status Create(const LogOptions& options, const Position& start, uint64_t clock,
                        bool padded);
-  // Opens the last segment at `file_end`, makes sure that all of it is durable, and allocates as
-  // much as there is room for. A sync is known to have covered the records in front of `proven`.
-  Status Open(const SegmentInfo& last, uint64_t proven, uint64_t file_end);
+  // Opens the last segment at the end of `scan`, makes sure that all of it is durable, and
+  // allocates as much as there is room for. kCorrupt if the disk shows something else than it
+  // showed the scan.
+  Status Open(const ScanResult& scan);
 
   // Writes records behind a mark that says `durable`; an equal one that stands there serves too.
   // Returns the file position of the first record.
@@ -55,7 +56,7 @@ class SegmentWriter {
     return MarkPlace{options_.secret, start_, file_position};
   }
   Status CloseCurrent(uint64_t end);
-  Status WriteAgain(uint64_t begin, uint64_t end);
+  Status WriteAgain(const ScanResult& scan, uint64_t begin);
   // Moves `*position` in front of the marks that end there.
   Status SkipMarksBefore(uint64_t* position);
 

@@ -495,6 +495,44 @@ TEST("a mark whose sync failed leaves no hole in front of the next record") {
   (void)CheckImage(fs.ImageAllLost().get(), ledger);
 }
 
+TEST(
+    "what was read once and reads otherwise when it is written again is refused, and not written") {
+  io::FaultFileSystem fs;
+  LogOptions options = OptionsFor(&fs, 65536);
+  options.sync_interval_ms = 600000;
+  Ledger ledger;
+  REQUIRE(CreateLog(&fs, options, &ledger));
+  Session session = OpenSession(&fs, options, &ledger);
+  REQUIRE(session.log != nullptr);
+  REQUIRE(Put(&session, &ledger, 100, Durability::kSync));
+  REQUIRE(Put(&session, &ledger, 60, Durability::kOs));
+  io::FaultRule rule;
+  rule.kinds = io::kSyncOperations;
+  rule.path_contains = kDir;
+  rule.times = io::kForever;
+  fs.AddRule(rule);
+  CHECK(!Put(&session, &ledger, 60, Durability::kSync));
+  session.log.reset();
+  fs.ClearRules();
+  const Seen seen = Scan(ScanFor(&fs));
+  REQUIRE_OK(seen.status);
+  const std::string path = seen.result.segments.back().path;
+  REQUIRE(seen.result.proven_file_offset < seen.result.end_file_offset);
+  for (uint64_t at = seen.result.proven_file_offset; at < seen.result.end_file_offset; ++at) {
+    const auto disk = fs.Clone();
+    disk->FlipBits(path, at, 4);
+    const std::string before = disk->ReadRaw(path);
+    const Result<std::unique_ptr<Log>> log =
+        Log::Open(OptionsFor(disk.get(), 65536), seen.result, nullptr);
+    if (!log.status().Is(Code::kCorrupt) || log.status().file() != path ||
+        disk->ReadRaw(path) != before) {
+      check::Fail(__FILE__, __LINE__,
+                  "byte " + std::to_string(at) + ": " + log.status().ToString());
+    }
+  }
+  CHECK_OK(Log::Open(options, seen.result, nullptr));
+}
+
 TEST("opening a log that was closed properly writes none of its records again") {
   io::FaultFileSystem fs;
   Position mark;
