@@ -12,31 +12,41 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <new>
 
 #include "base/slice.h"
 #include "table/read_gate.h"
 
 namespace gapless::table {
 
-// The verified raw content of one block, with what its reader wants ready. Immutable.
+// The verified raw content of one block, behind its head in one piece of memory: what a reader
+// wants first lies on the cache line that Find looked at. Immutable once others see it.
 class Block {
  public:
-  explicit Block(std::unique_ptr<char[]> bytes, size_t size)
-      : bytes_(std::move(bytes)), size_(size) {}
-  Slice raw() const { return Slice(bytes_.get(), size_); }
+  // Of `size` bytes, which the caller fills.
+  static std::unique_ptr<Block> Make(size_t size) {
+    void* const at = ::operator new(sizeof(Block) + size, std::align_val_t{kAlignment});
+    return std::unique_ptr<Block>(new (at) Block(size));
+  }
+  static void operator delete(void* at) { ::operator delete(at, std::align_val_t{kAlignment}); }
+  char* bytes() { return reinterpret_cast<char*>(this + 1); }
+  Slice raw() const { return Slice(reinterpret_cast<const char*>(this + 1), size_); }
   // What the block costs the cache.
   uint64_t charge() const { return size_ + sizeof(Block); }
 
  private:
   friend class BlockCache;
+  static constexpr size_t kAlignment = 64;
 
-  const std::unique_ptr<char[]> bytes_;
+  explicit Block(size_t size) : size_(size) {}
+
   const size_t size_;
   // The cache's: the key is written before the block is published, the mark by any reader.
   uint64_t run_ = 0;
   uint64_t position_ = 0;
   mutable std::atomic<bool> marked_{false};
 };
+static_assert(sizeof(Block) == 32);
 
 struct CacheStats {
   uint64_t capacity_bytes = 0;

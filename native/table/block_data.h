@@ -52,6 +52,11 @@ class DataBlock {
   uint8_t FlagsAt(uint32_t index) const { return raw_[OffsetAt(index)]; }
   uint8_t TagAt(uint32_t index) const { return Tags()[index]; }
   inline DataEntry At(uint32_t index) const;
+  // Asks for the memory that Find will want first.
+  void Prefetch() const {
+    const uint8_t* const end = Tags() + count_ + common_bytes_;
+    for (const uint8_t* at = raw_ + 16; at < end; at += 64) __builtin_prefetch(at);
+  }
   // Whether entry `index` is an older version of the entry before.
   bool AgainAt(uint32_t index) const { return (FlagsAt(index) & kEntryAgain) != 0; }
   // The first entry of `key`, or count(). `hash` is HashKey(key).

@@ -14,10 +14,9 @@ void AppendFilter(const std::vector<uint64_t>& hashes, std::string* to) {
   const uint64_t lines = wanted == 0 ? 1 : wanted;
   const size_t start = to->size();
   to->resize(start + lines * kFilterLineBytes, 0);
-  auto* const filter = reinterpret_cast<uint8_t*>(to->data()) + start;
+  const Slice filter(to->data() + start, lines * kFilterLineBytes);
   for (const uint64_t hash : hashes) {
-    const uint64_t line = ((hash * 0x9E3779B97F4A7C15u) >> 32) * lines >> 32;
-    uint8_t* const bits = filter + line * kFilterLineBytes;
+    auto* const bits = const_cast<uint8_t*>(FilterLine(filter, hash));
     auto x = static_cast<uint32_t>(hash);
     for (int probe = 0; probe < 6; ++probe) {
       x *= 0x9E3779B9u;

@@ -133,19 +133,17 @@ Status RunFile::Verify(Slice block, uint64_t position, BlockType type, std::stri
 
 Result<std::unique_ptr<Block>> RunFile::Read(BlockPlace place, BlockType type) const {
   RETURN_IF_ERROR(CheckPlace(place));
-  std::unique_ptr<char[]> bytes(new char[place.bytes]);
-  RETURN_IF_ERROR(ReadAt(place.position, bytes.get(), place.bytes));
-  const Slice stored(bytes.get(), place.bytes);
+  std::unique_ptr<Block> block = Block::Make(place.bytes);
+  RETURN_IF_ERROR(ReadAt(place.position, block->bytes(), place.bytes));
+  const Slice stored = block->raw();
   RETURN_IF_ERROR(VerifyHeader(stored, place.position, type));
-  size_t size = place.bytes;
   if (stored[kBlockCompression] != static_cast<char>(Compression::kNone)) {
-    size = kBlockHeaderBytes + LoadU32(stored.data() + kBlockRawBytes);
-    std::unique_ptr<char[]> raw(new char[size]);
-    std::memcpy(raw.get(), bytes.get(), kBlockHeaderBytes);
-    RETURN_IF_ERROR(Decompress(stored, place.position, raw.get() + kBlockHeaderBytes));
-    bytes = std::move(raw);
+    std::unique_ptr<Block> raw =
+        Block::Make(kBlockHeaderBytes + LoadU32(stored.data() + kBlockRawBytes));
+    std::memcpy(raw->bytes(), stored.data(), kBlockHeaderBytes);
+    RETURN_IF_ERROR(Decompress(stored, place.position, raw->bytes() + kBlockHeaderBytes));
+    block = std::move(raw);
   }
-  auto block = std::make_unique<Block>(std::move(bytes), size);
   RETURN_IF_ERROR(CheckContent(RawOf(*block), place.position, type));
   return block;
 }

@@ -218,6 +218,7 @@ Result<Lookup> RunReader::Get(uint64_t hash, Slice key, uint64_t at_seq, Cell* c
   const Block* const page_block = GetBlock(page_place, BlockType::kPage, &status);
   if (page_block == nullptr) return status;
   const IndexBlock page(RawOf(*page_block));
+  PrefetchFilter(page.extra(), hash);
   page.Prefetch();
   if (!FilterMayContain(page.extra(), hash)) return Lookup::kAbsent;
   const uint32_t child = page.Search(key);
@@ -228,6 +229,7 @@ Result<Lookup> RunReader::Get(uint64_t hash, Slice key, uint64_t at_seq, Cell* c
   const Block* const block = GetBlock(place, BlockType::kData, &status);
   if (block == nullptr) return status;
   const DataBlock data(RawOf(*block));
+  data.Prefetch();
   const uint32_t index = data.Find(hash, key);
   if (index == data.count()) return Lookup::kAbsent;
   DataEntry entry;

@@ -36,12 +36,12 @@ class Guard {
 
 // Bytes that only (run, position, size) decide, with their sum in front.
 std::unique_ptr<Block> BlockFor(uint64_t run, uint64_t position, size_t size) {
-  auto bytes = std::make_unique<char[]>(size);
+  std::unique_ptr<Block> block = Block::Make(size);
   SeededRandom random(run * 1000003 + position);
-  for (size_t i = 8; i < size; i++) bytes[i] = static_cast<char>(random.Next());
+  for (size_t i = 8; i < size; i++) block->bytes()[i] = static_cast<char>(random.Next());
   const uint64_t first = random.Next();
-  std::memcpy(bytes.get(), &first, 8);
-  return std::make_unique<Block>(std::move(bytes), size);
+  std::memcpy(block->bytes(), &first, 8);
+  return block;
 }
 
 bool IsBlockFor(const Block* block, uint64_t run, uint64_t position, size_t size) {
@@ -51,7 +51,7 @@ bool IsBlockFor(const Block* block, uint64_t run, uint64_t position, size_t size
 
 void InsertOne(ReadGate* gate, BlockCache* cache, uint64_t position, size_t size) {
   const Guard guard(gate);
-  (void)cache->Insert(1, position, std::make_unique<Block>(std::make_unique<char[]>(size), size));
+  (void)cache->Insert(1, position, Block::Make(size));
 }
 
 TEST("a block is found under its run and position only") {
