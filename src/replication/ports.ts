@@ -296,7 +296,7 @@ export type ReplicationEvent =
       readonly cause: 'full';
       readonly from: Position;
       readonly to: Position;
-      readonly generation: string;
+      readonly generation: number;
     })
   | (Event<'epoch'> & {
       readonly epoch: string;

@@ -328,7 +328,7 @@ export class ReplicaLink implements ConnectionHandler {
       await sink.install();
       progress.refresh();
       queue.reset(progress.visible);
-      const generation = `${progress.generation}`;
+      const generation = Number(progress.generation);
       ports.emit({ event: 'switched', cause: 'full', from, to: progress.visible, generation });
       const { syncId: id, entries, bytes, elapsedMs: ms } = sink;
       ports.emit({ event: 'sync_done', id, position: sink.begin.position, entries, bytes, ms, resumedBytes: 0 });

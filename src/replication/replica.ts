@@ -219,7 +219,8 @@ export class Replica implements LinkOwner {
   }
 
   changed(link: ReplicaLink): void {
-    if (this.#link === link) this.#say(link.state, link.reason);
+    // The reason of a decision is told until it is carried out.
+    if (this.#link === link) this.#say(link.state, link.state === 'streaming' ? null : link.reason);
   }
 
   heard(commit: FrameOf<'COMMIT'>): void {
