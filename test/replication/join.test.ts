@@ -34,7 +34,9 @@ describe('joining', () => {
     expect(replica.db.replication.status().resync.reasons).toEqual({ new_replica: 1 });
     expect(replica.saw('sync_flow')).toHaveLength(4);
     expect(replica.saw('sync_barrier')).toHaveLength(1);
-    expect(replica.saw('switched')).toEqual([expect.objectContaining({ cause: 'full', generation: expect.any(Number) })]);
+    expect(replica.saw('switched')).toEqual([
+      expect.objectContaining({ cause: 'full', generation: expect.any(Number) }),
+    ]);
     expect(replica.saw('link', { state: 'full', reason: 'new_replica' })).toHaveLength(1);
     expect(replica.saw('link').at(-1)).toMatchObject({ state: 'streaming', reason: null });
     expect(replica.db.status().link).toMatchObject({ state: 'streaming', tier: 'full', reason: null });
