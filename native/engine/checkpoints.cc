@@ -60,13 +60,12 @@ Checkpoints::Checkpoints(io::FileSystem* fs, std::string generation_directory, K
 }
 
 Result<std::unique_ptr<Checkpoints>> Checkpoints::Open(io::FileSystem* fs,
-                                                       const std::string& generation_directory) {
-  Result<KeptManifests> found = ReadManifests(fs, generation_directory);
-  if (!found.ok()) return found.status();
+                                                       const std::string& generation_directory,
+                                                       KeptManifests found) {
   const Result<std::vector<std::string>> names =
       ListRuns(fs, io::JoinPath(generation_directory, io::kRunsDirectory));
   if (!names.ok()) return names.status();
-  return std::make_unique<Checkpoints>(fs, generation_directory, std::move(found.value()),
+  return std::make_unique<Checkpoints>(fs, generation_directory, std::move(found),
                                        HighestRun(names.value()) + 1);
 }
 
@@ -185,10 +184,13 @@ Status Checkpoints::WriteOut(const Manifest& next) {
   const Status published = PublishManifest(fs_, directory_, next);
   if (published.ok()) return published;
   const std::string path = ManifestPath(directory_, next.number);
-  (void)RemoveFile(fs_, path + io::kTemporarySuffix);
+  garbage_temporaries_.insert(path + io::kTemporarySuffix);
   // It has its name, or may have it: until that is taken back either one may be found.
   const Result<bool> named = fs_->Exists(path);
-  if (named.ok() && !named.value()) return published;
+  if (named.ok() && !named.value()) {
+    RemoveGarbage();
+    return published;
+  }
   doubtful_ = next.number;
   {
     const MutexLock lock(&mutex_);
@@ -245,6 +247,8 @@ void Checkpoints::RemoveGarbage() {
   std::erase_if(garbage_manifests_, [&](uint64_t number) {
     return named.count(number) != 0 || RemoveFile(fs_, ManifestPath(directory_, number));
   });
+  std::erase_if(garbage_temporaries_,
+                [&](const std::string& path) { return RemoveFile(fs_, path); });
   const std::string runs = RunsDirectory();
   std::erase_if(garbage_runs_, [&](uint64_t number) {
     return needed.count(number) != 0 || RemoveFile(fs_, io::JoinPath(runs, io::RunName(number)));

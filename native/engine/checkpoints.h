@@ -32,9 +32,10 @@ class Checkpoints {
   // `found` are the manifests of the directory; `next_run` is above every run file in it.
   Checkpoints(io::FileSystem* fs, std::string generation_directory, KeptManifests found,
               uint64_t next_run);
-  // Reads the manifests and looks through the directory of runs. Changes nothing on disk.
+  // Looks through the directory of runs. Changes nothing on disk.
   static Result<std::unique_ptr<Checkpoints>> Open(io::FileSystem* fs,
-                                                   const std::string& generation_directory);
+                                                   const std::string& generation_directory,
+                                                   KeptManifests found);
   Checkpoints(const Checkpoints&) = delete;
   Checkpoints& operator=(const Checkpoints&) = delete;
 
@@ -90,6 +91,7 @@ class Checkpoints {
   uint64_t doubtful_ GUARDED_BY(publish_mutex_) = 0;
   std::set<uint64_t> garbage_runs_ GUARDED_BY(publish_mutex_);
   std::set<uint64_t> garbage_manifests_ GUARDED_BY(publish_mutex_);
+  std::set<std::string> garbage_temporaries_ GUARDED_BY(publish_mutex_);  // paths
   // Runs below this number that are in no manifest yet may have lost their names: the sync of their
   // directory failed with this status.
   uint64_t distrusted_below_ GUARDED_BY(publish_mutex_) = 0;

@@ -275,6 +275,16 @@ std::string GenerationPath(const std::string& path, uint64_t generation) {
   return io::JoinPath(path, io::GenerationName(generation));
 }
 
+table::RunOptions MakeRunOptions(const Options& options, const std::string& generation_path,
+                                 const ClusterId& cluster) {
+  table::RunOptions run;
+  run.fs = options.fs;
+  run.directory = io::JoinPath(generation_path, io::kRunsDirectory);
+  run.cluster = cluster.bytes;
+  run.compression = options.compression;
+  return run;
+}
+
 log::LogOptions MakeLogOptions(const Options& options, const std::string& generation_path,
                                const IdentityFile& identity) {
   log::LogOptions log;

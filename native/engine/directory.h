@@ -53,6 +53,9 @@ Result<IdentityFile> ReadIdentity(io::FileSystem* fs, const std::string& path);
 Status PublishIdentity(io::FileSystem* fs, const std::string& path, const IdentityFile& identity);
 
 std::string GenerationPath(const std::string& path, uint64_t generation);
+// Where the runs of a generation stand, and how they are written.
+table::RunOptions MakeRunOptions(const Options& options, const std::string& generation_path,
+                                 const ClusterId& cluster);
 log::LogOptions MakeLogOptions(const Options& options, const std::string& generation_path,
                                const IdentityFile& identity);
 

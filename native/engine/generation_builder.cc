@@ -5,9 +5,11 @@
 #include "engine/generation_builder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "base/mutex.h"
+#include "engine/base_runs.h"
 #include "engine/current.h"
 #include "engine/engine_impl.h"
 #include "engine/received.h"
@@ -80,6 +82,7 @@ class Builder final : public GenerationBuilder {
   Status EndFlow(uint32_t flow, const snapshot::FlowSummary& summary);
   Status AppendOne(const log::RecordView& record, Slice bytes);
   Status InstallSteps();
+  Status WriteRuns();
   Status MoveIntoPlace();
   Status Switch();
   void Discard();
@@ -127,8 +130,10 @@ Status Builder::CheckAnnounced(const snapshot::Token& announced, uint64_t bytes)
   }
   const Result<uint64_t> free = fs_->FreeBytes(engine_->path());
   if (!free.ok()) return free.status();
-  const uint64_t needed = bytes + options.segment_bytes;
-  if (needed < bytes || free.value() < needed) {
+  // The flows as they come, and the runs that are made of them.
+  const uint64_t room = free.value() - std::min(free.value(), options.segment_bytes);
+  const uint64_t needed = 2 * bytes + options.segment_bytes;
+  if (bytes > room / 2) {
     return Status::Error(Code::kNoSpace, "the disk has no room for the announced snapshot")
         .With("needed", static_cast<int64_t>(needed))
         .With("free", static_cast<int64_t>(free.value()));
@@ -366,13 +371,30 @@ Status Builder::InstallSteps() {
   manifest_.generation = number_;
   manifest_.number = 1;
   manifest_.cluster = identity_.cluster;
-  manifest_.base = BaseKind::kFlows;
-  manifest_.flows = token_.flows;
   manifest_.meta = token_.meta;
-  RETURN_IF_ERROR(fs_->SyncDirectory(io::JoinPath(directory_, io::kRunsDirectory)));
+  RETURN_IF_ERROR(WriteRuns());
   RETURN_IF_ERROR(PublishManifest(fs_, directory_, manifest_));
   RETURN_IF_ERROR(MoveIntoPlace());
   return Switch();
+}
+
+// The flows were verified as they came; what is read of them is checked again on the way.
+Status Builder::WriteRuns() {
+  std::atomic<uint64_t> next{1};
+  BaseRunsRequest request;
+  request.runs = MakeRunOptions(engine_->options(), directory_, identity_.cluster);
+  request.flows = request.runs.directory;
+  request.token = &token_;
+  request.shards = identity_.shards;
+  request.next_number = [&next] { return next.fetch_add(1); };
+  Result<std::vector<table::RunInfo>> runs = WriteBaseRuns(request);
+  if (!runs.ok()) return runs.status();
+  manifest_.runs = std::move(runs.value());
+  manifest_.next_run = next.load();
+  for (const snapshot::FlowSummary& flow : token_.flows) {
+    RETURN_IF_ERROR(fs_->Remove(io::JoinPath(request.flows, io::FlowName(flow.flow))));
+  }
+  return fs_->SyncDirectory(request.runs.directory);
 }
 
 Status Builder::MoveIntoPlace() {
@@ -384,7 +406,7 @@ Status Builder::MoveIntoPlace() {
   return fs_->SyncDirectory(engine_->path());
 }
 
-// The same way in as at an open: every byte is verified once more as it is loaded.
+// The same way in as at an open.
 Status Builder::Switch() {
   const std::string& path = engine_->path();
   StoreFiles files;
@@ -394,7 +416,7 @@ Status Builder::Switch() {
   files.state = std::move(state.value());
   files.generation = number_;
   files.generation_path = moved_;
-  files.manifest = manifest_;
+  files.manifests.newest = manifest_;
   Result<Recovered> recovered = RecoverGeneration(engine_->options(), path, files);
   if (!recovered.ok()) return recovered.status();
   std::shared_ptr<Generation> next = std::move(recovered.value().generation);

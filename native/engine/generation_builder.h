@@ -1,6 +1,7 @@
 // The replica's side of a full sync: a generation built beside the live one, and the switch to it.
 //
-// Files stand below incoming/ until Install, then in gen-NNNNNN; CURRENT names them last. A crash
+// Flows and log stand below incoming/ until Install makes runs of the flows and moves all of it to
+// gen-NNNNNN; CURRENT names that last. A crash
 // at any step leaves the old generation or the new one; what it leaves of the other is removed by
 // SettleSwitch at the next open. One builder an engine at a time.
 #pragma once

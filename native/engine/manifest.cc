@@ -19,11 +19,9 @@ constexpr size_t kClusterAt = 32;
 constexpr size_t kUndoFloorAt = 48;
 constexpr size_t kKeptAt = 80;
 constexpr size_t kHeadBytes = 88;
-constexpr size_t kFlowBytes = 24;
 constexpr size_t kRunsHeadBytes = 12;
 constexpr size_t kRunBytes = 84;
 constexpr size_t kCrcBytes = 4;
-constexpr uint32_t kFlowsMax = 65536;
 constexpr uint32_t kRunUnbounded = 1;
 // A key, or the first one behind the largest.
 constexpr uint32_t kBoundBytesMax = 32 * 1024 + 1;
@@ -35,27 +33,6 @@ Status Unsupported(const std::string& file, uint64_t offset) {
 
 Status Malformed(const char* message, const std::string& file, uint64_t offset) {
   return Status::Corrupt(message, file, offset).With("what", "format");
-}
-
-// Requires: the checksum of `bytes` holds. Moves `*at` behind the base.
-Status DecodeBase(Slice bytes, const std::string& file, size_t* at, Manifest* manifest) {
-  const uint32_t kind = LoadU32(bytes.data() + *at);
-  const uint32_t count = LoadU32(bytes.data() + *at + 4);
-  if (kind > 1 || count > kFlowsMax || (kind == 0 && count != 0)) return Unsupported(file, *at);
-  manifest->base = static_cast<BaseKind>(kind);
-  *at += 8;
-  if (bytes.size() < *at + size_t{count} * kFlowBytes + kRunsHeadBytes + kCrcBytes) {
-    return Status::Corrupt("the manifest is shorter than its flows", file, bytes.size());
-  }
-  for (uint32_t i = 0; i < count; ++i, *at += kFlowBytes) {
-    snapshot::FlowSummary flow;
-    flow.entries = LoadU64(bytes.data() + *at);
-    flow.file_bytes = LoadU64(bytes.data() + *at + 8);
-    flow.crc = LoadU32(bytes.data() + *at + 16);
-    flow.flow = LoadU32(bytes.data() + *at + 20);
-    manifest->flows.push_back(flow);
-  }
-  return Status::Ok();
 }
 
 void AppendRun(const table::RunInfo& run, std::string* bytes) {
@@ -119,7 +96,8 @@ Status DecodeRuns(Slice bytes, const std::string& file, size_t* at, Manifest* ma
   return Status::Ok();
 }
 
-bool Overlap(const table::Extent& left, const table::Extent& right) {
+// Requires: the lower bounds ascend.
+bool Meet(const table::Extent& left, const table::Extent& right) {
   return left.unbounded || left.upper > right.lower;
 }
 
@@ -132,7 +110,7 @@ const char* CheckLevel(const std::vector<const table::RunInfo*>& runs) {
     if (run.level == 0) {
       // Flushed one behind the other: the later one holds what is newer.
       if (before.max_seq >= run.min_seq) return "runs of level 0 are not in order";
-    } else if (Overlap(before.extent, run.extent)) {
+    } else if (Meet(before.extent, run.extent)) {
       return "runs of one level overlap";
     }
   }
@@ -157,14 +135,6 @@ std::string EncodeManifest(const Manifest& manifest) {
   std::memcpy(bytes.data() + kClusterAt, manifest.cluster.bytes.data(), 16);
   EncodePosition(manifest.undo_floor, bytes.data() + kUndoFloorAt);
   StoreU64(bytes.data() + kKeptAt, manifest.kept);
-  AppendLe<uint32_t>(&bytes, static_cast<uint32_t>(manifest.base));
-  AppendLe<uint32_t>(&bytes, static_cast<uint32_t>(manifest.flows.size()));
-  for (const snapshot::FlowSummary& flow : manifest.flows) {
-    AppendLe<uint64_t>(&bytes, flow.entries);
-    AppendLe<uint64_t>(&bytes, flow.file_bytes);
-    AppendLe<uint32_t>(&bytes, flow.crc);
-    AppendLe<uint32_t>(&bytes, flow.flow);
-  }
   AppendLe<uint64_t>(&bytes, manifest.next_run);
   AppendLe<uint32_t>(&bytes, static_cast<uint32_t>(manifest.runs.size()));
   for (const table::RunInfo& run : manifest.runs) AppendRun(run, &bytes);
@@ -175,7 +145,7 @@ std::string EncodeManifest(const Manifest& manifest) {
 }
 
 Result<Manifest> DecodeManifest(Slice bytes, const std::string& file) {
-  if (bytes.size() < kHeadBytes + 8 + kRunsHeadBytes + kCrcBytes) {
+  if (bytes.size() < kHeadBytes + kRunsHeadBytes + kCrcBytes) {
     return Status::Corrupt("the manifest is short", file, bytes.size()).With("what", "short");
   }
   if (std::memcmp(bytes.data(), kManifestMagic, 8) != 0) {
@@ -197,7 +167,6 @@ Result<Manifest> DecodeManifest(Slice bytes, const std::string& file) {
   manifest.undo_floor = DecodePosition(bytes.data() + kUndoFloorAt);
   manifest.kept = LoadU64(bytes.data() + kKeptAt);
   size_t at = kHeadBytes;
-  RETURN_IF_ERROR(DecodeBase(bytes, file, &at, &manifest));
   RETURN_IF_ERROR(DecodeRuns(bytes, file, &at, &manifest));
   Result<log::MetaState> meta = log::DecodeMetaState(bytes.Sub(at, crc_at - at), file, at);
   if (!meta.ok()) return meta.status();

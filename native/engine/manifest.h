@@ -13,8 +13,7 @@
 #include "base/status.h"
 #include "io/file_system.h"
 #include "log/meta_state.h"
-#include "snapshot/flow.h"
-#include "table/run.h"
+#include "table/run_tree.h"
 
 namespace gapless::engine {
 
@@ -22,17 +21,13 @@ inline constexpr char kManifestMagic[] = "GPLSMAN1";
 inline constexpr uint32_t kManifestVersion = 1;
 inline constexpr uint64_t kManifestBytesMax = 256 << 20;
 
-enum class BaseKind : uint32_t { kEmpty = 0, kFlows = 1 };
-
 struct Manifest {
   uint64_t generation = 0;
   uint64_t number = 0;
   ClusterId cluster;
   Position undo_floor;
-  uint64_t kept = 0;  // number of the other manifest that is kept; 0: none
-  BaseKind base = BaseKind::kEmpty;
-  std::vector<snapshot::FlowSummary> flows;  // `bytes` is not kept: 0
-  uint64_t next_run = 1;                     // above every number that a run ever had
+  uint64_t kept = 0;      // number of the other manifest that is kept; 0: none
+  uint64_t next_run = 1;  // above every number that a run ever had
   std::vector<table::RunInfo> runs;
   log::MetaState meta;  // its position is the checkpoint
   bool operator==(const Manifest&) const = default;

@@ -2,6 +2,7 @@
 #include "engine/offline.h"
 
 #include <algorithm>
+#include <map>
 
 #include "engine/offline_read.h"
 #include "io/file_names.h"
@@ -9,6 +10,9 @@
 
 namespace gapless::engine {
 namespace {
+
+// Below this `stat` counts instead of estimating.
+constexpr uint64_t kExactStatBytes = 64 << 20;
 
 struct OpenedStore {
   std::unique_ptr<io::FileLock> lock;
@@ -70,10 +74,16 @@ Status StatLog(io::FileSystem* fs, const StoreFiles& files, StatReport* report) 
 }
 
 Status StatFiles(io::FileSystem* fs, const StoreFiles& files, StatReport* report) {
-  report->base_files = files.manifest.flows.size();
-  for (const snapshot::FlowSummary& flow : files.manifest.flows) {
-    report->base_bytes += flow.file_bytes;
+  std::map<uint32_t, StatReport::Level> levels;
+  for (const table::RunInfo& run : files.manifests.newest.runs) {
+    StatReport::Level& level = levels[run.level];
+    level.level = run.level;
+    ++level.runs;
+    level.bytes += run.bytes;
+    ++report->run_count;
+    report->run_bytes += run.bytes;
   }
+  for (const auto& [number, level] : levels) report->levels.push_back(level);
   for (const char* part : {"", io::kLogDirectory, io::kRunsDirectory}) {
     const Result<uint64_t> bytes = BytesIn(fs, io::JoinPath(files.generation_path, part));
     if (!bytes.ok()) return bytes.status();
@@ -123,6 +133,28 @@ Status StatLost(io::FileSystem* fs, const std::string& path, StatReport* report)
   return Status::Ok();
 }
 
+// Reads all entries while what lies in runs is small.
+Status StatEntries(const Manifest& manifest, LoadedStore* loaded, StatReport* report) {
+  uint64_t raw_bytes = 0;
+  uint64_t entries = 0;
+  for (const table::RunInfo& run : manifest.runs) {
+    raw_bytes += run.raw_bytes;
+    entries += run.cells - run.deletions;
+  }
+  if (raw_bytes <= kExactStatBytes) {
+    const Result<DigestReport> digest = DigestOfStore(loaded);
+    if (!digest.ok()) return digest.status();
+    report->keys = digest.value().keys;
+    report->live_bytes = digest.value().bytes;
+    return Status::Ok();
+  }
+  report->keys = loaded->store->stats().keys_estimate;
+  const double mean =
+      entries == 0 ? 0 : static_cast<double>(raw_bytes) / static_cast<double>(entries);
+  report->live_bytes = static_cast<uint64_t>(mean * static_cast<double>(report->keys));
+  return Status::Ok();
+}
+
 }  // namespace
 
 Result<DigestReport> Digest(io::FileSystem* fs, const std::string& path,
@@ -139,7 +171,7 @@ Status VisitLog(io::FileSystem* fs, const std::string& path, uint64_t from_seq,
   const Result<OpenedStore> opened = OpenForReading(fs, path);
   if (!opened.ok()) return opened.status();
   const StoreFiles& files = opened.value().files;
-  log::ScanOptions options = MakeScanOptions(fs, files);
+  log::ScanOptions options = MakeScanOptions(fs, files, files.manifests.newest);
   const Result<std::vector<SegmentHead>> heads =
       ListSegmentHeads(fs, options.directory, options.cluster);
   if (!heads.ok()) return heads.status();
@@ -168,7 +200,7 @@ Status VisitLog(io::FileSystem* fs, const std::string& path, uint64_t from_seq,
   if (ended) return Status::Ok();
   if (!scan.ok()) return scan.status();
   return scan.value().verdict == log::ScanVerdict::kCorrupt
-             ? RefusalOf(scan.value(), files.manifest, path)
+             ? RefusalOf(scan.value(), files.manifests.newest, path)
              : Status::Ok();
 }
 
@@ -178,8 +210,7 @@ Result<StatReport> Stat(io::FileSystem* fs, const std::string& path) {
   const StoreFiles& files = opened.value().files;
   Result<LoadedStore> loaded = LoadStore(fs, path, files, std::nullopt);
   if (!loaded.ok()) return loaded.status();
-  const Result<DigestReport> digest = DigestOfStore(&loaded.value());
-  if (!digest.ok()) return digest.status();
+  const Manifest& newest = files.manifests.newest;
   const log::MetaState& lists = loaded.value().history.lists();
   const NodeState& state = files.state->state();
   StatReport report;
@@ -187,15 +218,15 @@ Result<StatReport> Stat(io::FileSystem* fs, const std::string& path) {
   report.node = files.identity.node;
   report.shards = files.identity.shards;
   report.role = state.role;
-  report.position = digest.value().position;
-  report.checkpoint = files.manifest.meta.position;
+  report.position = loaded.value().history.position();
+  report.checkpoint = newest.meta.position;
+  if (files.manifests.older) report.older_checkpoint = files.manifests.older->meta.position;
   report.epochs = lists.epochs;
   report.cursors = lists.cursors;
   report.slots = lists.slots;
   report.padded = lists.padded;
   report.padded.insert(report.padded.end(), state.padded.begin(), state.padded.end());
-  report.keys = digest.value().keys;
-  report.live_bytes = digest.value().bytes;
+  RETURN_IF_ERROR(StatEntries(newest, &loaded.value(), &report));
   if (loaded.value().scan.verdict == log::ScanVerdict::kTail) report.cut = loaded.value().scan.cut;
   RETURN_IF_ERROR(StatLog(fs, files, &report));
   RETURN_IF_ERROR(StatFiles(fs, files, &report));

@@ -20,8 +20,9 @@ struct VerifyReport {
   Position position;
   std::vector<log::Damage> damage;  // `file` relative to the directory
 };
-// Identity, state, current, manifest, base flows, the whole retained log with its indexes, and
-// local snapshots; `deep` also replays and computes the digest.
+// Identity, state, current, the kept manifests and their runs, the whole retained log with its
+// indexes, and local snapshots. `deep` also reads every block of the runs, replays, computes the
+// digest, and compares the kept checkpoints with each other.
 Result<VerifyReport> Verify(io::FileSystem* fs, const std::string& path, bool deep);
 
 struct DigestReport {
@@ -61,9 +62,17 @@ struct StatReport {
   uint64_t log_floor = 0;
   uint64_t log_end = 0;
   uint64_t log_segments = 0;
-  uint64_t log_bytes = 0;   // of the segments' files
-  uint64_t base_files = 0;  // flows below the log
-  uint64_t base_bytes = 0;
+  uint64_t log_bytes = 0;                    // of the segments' files
+  std::optional<Position> older_checkpoint;  // kept beside `checkpoint` for the undo floor
+  struct Level {
+    uint32_t level = 0;
+    uint64_t runs = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Level> levels;  // of the newest checkpoint, those that hold runs
+  uint64_t run_count = 0;
+  uint64_t run_bytes = 0;
+  // Exact while what lies in runs is small, else estimated from what the manifest says of them.
   uint64_t keys = 0;
   uint64_t live_bytes = 0;   // keys and values
   uint64_t total_bytes = 0;  // files of the generation
@@ -82,7 +91,8 @@ struct RepairReport {
   Position from;                                    // cut position
   uint64_t records = 0, operations = 0, bytes = 0;  // that are lost
   bool dropped = false;
-  std::string saved;  // lost/..., empty: none
+  std::string saved;   // lost/..., empty: none
+  std::string advice;  // what can be done about damage that no cut mends; empty: there is none
 };
 // Without `truncate_at` reports only. With it: saves what is dropped to lost/, cuts the log there.
 // `would_drop` is false if there is nothing that a cut could mend. `truncate_at` must be the offset

@@ -9,6 +9,8 @@
 namespace gapless::engine {
 namespace {
 
+constexpr uint64_t kOfflineCacheBytes = 8 << 20;
+
 bool IsStoreName(const std::string& name) {
   uint64_t generation = 0;
   return name == io::kIdentityFile || name == io::kStateFile || name == io::kCurrentFile ||
@@ -88,16 +90,32 @@ Result<std::vector<SegmentHead>> ListSegmentHeads(io::FileSystem* fs, const std:
 
 Result<LoadedStore> LoadStore(io::FileSystem* fs, const std::string& path, const StoreFiles& files,
                               std::optional<uint64_t> at_seq) {
-  const Position& checkpoint = files.manifest.meta.position;
-  if (at_seq && *at_seq < checkpoint.seq) {
-    return Status::Error(Code::kPositionUnavailable,
-                         "the position lies below the oldest checkpoint, " + ToText(checkpoint));
+  const KeptManifests& kept = files.manifests;
+  if (!at_seq || kept.newest.meta.position.seq <= *at_seq) {
+    return LoadStoreFrom(fs, path, files, kept.newest, at_seq);
   }
+  if (kept.older && kept.older->meta.position.seq <= *at_seq) {
+    return LoadStoreFrom(fs, path, files, *kept.older, at_seq);
+  }
+  const Manifest& oldest = kept.older ? *kept.older : kept.newest;
+  return Status::Error(
+      Code::kPositionUnavailable,
+      "the position lies below the oldest checkpoint, " + ToText(oldest.meta.position));
+}
+
+Result<LoadedStore> LoadStoreFrom(io::FileSystem* fs, const std::string& path,
+                                  const StoreFiles& files, const Manifest& manifest,
+                                  std::optional<uint64_t> at_seq) {
   LoadedStore loaded;
-  loaded.store = std::make_unique<table::Store>(files.identity.shards);
-  RETURN_IF_ERROR(LoadBase(fs, files.generation_path, files.manifest, loaded.store.get()));
-  loaded.history.Reset(files.manifest.meta);
-  const log::ScanOptions options = MakeScanOptions(fs, files);
+  loaded.store = std::make_unique<table::Store>(
+      table::StoreOptions{files.identity.shards, kOfflineCacheBytes});
+  Options run_options;
+  run_options.fs = fs;
+  RETURN_IF_ERROR(
+      LoadRuns(MakeRunOptions(run_options, files.generation_path, files.identity.cluster), manifest,
+               ManifestPath(files.generation_path, manifest.number), loaded.store.get()));
+  loaded.history.Reset(manifest.meta);
+  const log::ScanOptions options = MakeScanOptions(fs, files, manifest);
   // Behind the wanted position the scan only judges: damage there is told all the same.
   const log::RecordSink replay = [&](const log::RecordView& record, const Position& before,
                                      const Position& after) {
@@ -110,7 +128,7 @@ Result<LoadedStore> LoadStore(io::FileSystem* fs, const std::string& path, const
   if (!scan.ok()) return scan.status();
   loaded.scan = std::move(scan.value());
   if (loaded.scan.verdict == log::ScanVerdict::kCorrupt) {
-    return RefusalOf(loaded.scan, files.manifest, path);
+    return RefusalOf(loaded.scan, files.manifests.newest, path);
   }
   if (!at_seq || loaded.history.position().seq == *at_seq) return loaded;
   if (*at_seq > loaded.scan.end.seq) {

@@ -34,10 +34,15 @@ struct LoadedStore {
   History history;
   log::ScanResult scan;
 };
-// Base and replay up to the end, or up to the record end with sequence `at_seq`. Refuses damage as
-// an open does; a torn tail is left out.
+// Runs and replay up to the end, or up to the record end with sequence `at_seq`, from the newest
+// kept checkpoint at or below it: kPositionUnavailable if there is none. Refuses damage as an open
+// does; a torn tail is left out.
 Result<LoadedStore> LoadStore(io::FileSystem* fs, const std::string& path, const StoreFiles& files,
                               std::optional<uint64_t> at_seq);
+// The same from one of the kept manifests.
+Result<LoadedStore> LoadStoreFrom(io::FileSystem* fs, const std::string& path,
+                                  const StoreFiles& files, const Manifest& manifest,
+                                  std::optional<uint64_t> at_seq);
 Result<DigestReport> DigestOfStore(LoadedStore* loaded);
 
 // VerifyReport without taking the lock.

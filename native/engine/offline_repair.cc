@@ -146,6 +146,26 @@ bool CanCut(const log::ScanResult& scan, const Position& checkpoint) {
   return scan.end.offset > checkpoint.offset || scan.end == checkpoint;
 }
 
+// What a cut of the log does not mend has to come from somewhere else.
+std::string AdviceFor(const std::vector<log::Damage>& damage) {
+  const auto names = [&damage](const char* kind) {
+    return std::any_of(damage.begin(), damage.end(),
+                       [kind](const log::Damage& found) { return found.kind == kind; });
+  };
+  if (names("manifest") || names("run")) {
+    return "no cut of the log mends a manifest or a run: restore a snapshot, or empty the "
+           "directory of a replica and let it sync again";
+  }
+  if (names("identity") || names("current") || names("state")) {
+    return "no cut of the log mends IDENTITY, CURRENT or STATE: restore a snapshot, or put the "
+           "file back from a copy of the directory";
+  }
+  if (names("log")) return "the log does not reach the checkpoint: restore a snapshot";
+  if (names("index")) return "an index is made anew when the store is opened for writing";
+  if (names("snapshot")) return "a damaged snapshot can be removed; the store does not need it";
+  return "";
+}
+
 // One thread, the lock is held.
 class Repairer {
  public:
@@ -170,7 +190,7 @@ class Repairer {
 };
 
 Status Repairer::Scan() {
-  options_ = MakeScanOptions(fs_, files_);
+  options_ = MakeScanOptions(fs_, files_, files_.manifests.newest);
   ends_.assign(1, options_.from.offset);
   const log::RecordSink collect = [this](const log::RecordView&, const Position&,
                                          const Position& after) {
@@ -234,6 +254,7 @@ Result<RepairReport> Repairer::Run(std::optional<uint64_t> truncate_at) {
   Result<VerifyReport> verified = VerifyFiles(fs_, path_, false);
   if (!verified.ok()) return verified.status();
   report_.damage = std::move(verified.value().damage);
+  report_.advice = AdviceFor(report_.damage);
   Result<StoreFiles> files = ReadStoreFiles(fs_, path_, true);
   Status refused = files.status();
   if (files.ok()) {
@@ -250,13 +271,16 @@ Result<RepairReport> Repairer::Run(std::optional<uint64_t> truncate_at) {
     if (truncate_at) RETURN_IF_ERROR(CheckOffset(*truncate_at));
     return std::move(report_);
   }
-  if (!CanCut(scan_, files_.manifest.meta.position)) {
-    if (truncate_at) return RefusalOf(scan_, files_.manifest, path_);
+  if (!CanCut(scan_, files_.manifests.newest.meta.position)) {
+    if (truncate_at) return RefusalOf(scan_, files_.manifests.newest, path_);
     return std::move(report_);
   }
   SuffixWalk walk(fs_, files_, scan_);
   RETURN_IF_ERROR(walk.Run(nullptr));
   report_.would_drop = true;
+  const bool log_only = std::all_of(report_.damage.begin(), report_.damage.end(),
+                                    [](const log::Damage& damage) { return damage.kind == "log"; });
+  if (log_only) report_.advice.clear();
   report_.from = scan_.end;
   report_.records = walk.records();
   report_.operations = walk.operations();

@@ -3,8 +3,9 @@
 // Every byte of the snapshot is verified before anything is made. The directory is built under
 // `target`.tmp and takes its name in one rename; what a crash leaves there is replaced by the next
 // restore to the same target. The caller's thread; waits.
-#include <algorithm>
+#include <atomic>
 
+#include "engine/base_runs.h"
 #include "engine/current.h"
 #include "engine/directory.h"
 #include "engine/offline.h"
@@ -15,22 +16,6 @@ namespace gapless::engine {
 namespace {
 
 constexpr uint64_t kGeneration = 1;
-constexpr size_t kCopyBytes = 1 << 20;
-
-// A verified flow as the source of another one.
-class ReaderSource final : public snapshot::EntrySource {
- public:
-  explicit ReaderSource(std::unique_ptr<snapshot::FlowReader> reader)
-      : reader_(std::move(reader)) {}
-  bool Next(table::Entry* entry, Status* error) override {
-    const Result<bool> more = reader_->Next(entry);
-    if (!more.ok()) *error = more.status();
-    return more.ok() && more.value();
-  }
-
- private:
-  std::unique_ptr<snapshot::FlowReader> reader_;
-};
 
 class Restorer {
  public:
@@ -48,8 +33,7 @@ class Restorer {
   Status CheckTarget() const;
   Status ClearBuilding();
   Status Build();
-  Result<snapshot::FlowSummary> WriteFlow(uint32_t flow, const std::string& to);
-  Result<snapshot::FlowSummary> CopyFlow(uint32_t flow, const std::string& to);
+  Status WriteRuns(const std::string& generation, Manifest* manifest);
   Status MakeIdentity();
   Status Publish();
   std::string Parent() const;
@@ -63,7 +47,7 @@ class Restorer {
   std::string building_;
   std::unique_ptr<io::FileLock> lock_;
   snapshot::Token token_;  // of the source
-  snapshot::Token made_;   // of what is built
+  log::MetaState meta_;    // of what is built
   IdentityFile identity_;
 };
 
@@ -124,52 +108,28 @@ Status Restorer::MakeIdentity() {
   random_->Fill(identity_.node.bytes.data(), 16);
   random_->Fill(identity_.secret.data(), 16);
   identity_.created_ms = clock_->WallMs();
-  made_ = token_;
-  made_.cluster = identity_.cluster;
+  meta_ = token_.meta;
   // Slots are of replicas of the cluster that is left.
-  if (options_.new_cluster) made_.meta.slots.clear();
+  if (options_.new_cluster) meta_.slots.clear();
   return Status::Ok();
 }
 
-// The same bytes, judged again on the way: the snapshot may change under our hands.
-Result<snapshot::FlowSummary> Restorer::CopyFlow(uint32_t flow, const std::string& to) {
-  const std::string from = io::JoinPath(snapshot_, io::FlowName(flow));
-  Result<std::unique_ptr<io::File>> source = fs_->Open(from, io::OpenMode::kRead);
-  if (!source.ok()) return source.status();
-  Result<std::unique_ptr<io::File>> file = fs_->Open(to, io::OpenMode::kCreateNew);
-  if (!file.ok()) return file.status();
-  snapshot::FlowVerifier verifier(snapshot::ExpectedHeader(token_, flow), from);
-  std::string buffer(kCopyBytes, '\0');
-  for (uint64_t at = 0;;) {
-    size_t got = 0;
-    RETURN_IF_ERROR(source.value()->ReadAt(at, buffer.data(), buffer.size(), &got));
-    if (got == 0) break;
-    RETURN_IF_ERROR(verifier.Feed(Slice(buffer.data(), got)));
-    RETURN_IF_ERROR(file.value()->WriteAt(at, Slice(buffer.data(), got)));
-    at += got;
-  }
-  if (!verifier.Complete() || verifier.summary() != token_.flows[flow]) {
-    return Status::Corrupt("the flow changed while it was read", from, 0).With("what", "token");
-  }
-  RETURN_IF_ERROR(file.value()->Sync());
-  return verifier.summary();
-}
-
-// A flow names its cluster: in a new one it is written anew.
-Result<snapshot::FlowSummary> Restorer::WriteFlow(uint32_t flow, const std::string& to) {
-  if (!options_.new_cluster) return CopyFlow(flow, to);
-  Result<std::unique_ptr<snapshot::FlowReader>> reader = snapshot::OpenFlow(
-      fs_, io::JoinPath(snapshot_, io::FlowName(flow)), snapshot::ExpectedHeader(token_, flow));
-  if (!reader.ok()) return reader.status();
-  snapshot::FlowWriter writer(snapshot::ExpectedHeader(made_, flow),
-                              std::make_unique<ReaderSource>(std::move(reader.value())));
-  Result<snapshot::FlowSummary> written = snapshot::WriteFlowFile(fs_, to, &writer, nullptr);
-  if (!written.ok()) return written;
-  if (written.value().entries != token_.flows[flow].entries ||
-      written.value().bytes != token_.flows[flow].bytes) {
-    return Status::Corrupt("the flow changed while it was read", to, 0).With("what", "token");
-  }
-  return written;
+// What is read of the snapshot is judged again on the way: it may change under our hands.
+Status Restorer::WriteRuns(const std::string& generation, Manifest* manifest) {
+  std::atomic<uint64_t> next{1};
+  Options options;
+  options.fs = fs_;
+  BaseRunsRequest request;
+  request.runs = MakeRunOptions(options, generation, identity_.cluster);
+  request.flows = snapshot_;
+  request.token = &token_;
+  request.shards = identity_.shards;
+  request.next_number = [&next] { return next.fetch_add(1); };
+  Result<std::vector<table::RunInfo>> runs = WriteBaseRuns(request);
+  if (!runs.ok()) return runs.status();
+  manifest->runs = std::move(runs.value());
+  manifest->next_run = next.load();
+  return fs_->SyncDirectory(request.runs.directory);
 }
 
 Status Restorer::Build() {
@@ -179,33 +139,25 @@ Status Restorer::Build() {
   if (!lock.ok()) return lock.status();
   lock_ = std::move(lock.value());
   const std::string generation = GenerationPath(building_, kGeneration);
-  const std::string runs = io::JoinPath(generation, io::kRunsDirectory);
   RETURN_IF_ERROR(fs_->CreateDirectory(generation));
   RETURN_IF_ERROR(fs_->CreateDirectory(io::JoinPath(generation, io::kLogDirectory)));
-  RETURN_IF_ERROR(fs_->CreateDirectory(runs));
-  for (uint32_t i = 0; i < made_.flows.size(); ++i) {
-    const Result<snapshot::FlowSummary> flow = WriteFlow(i, io::JoinPath(runs, io::FlowName(i)));
-    if (!flow.ok()) return flow.status();
-    made_.flows[i] = flow.value();
-  }
-  RETURN_IF_ERROR(fs_->SyncDirectory(runs));
+  RETURN_IF_ERROR(fs_->CreateDirectory(io::JoinPath(generation, io::kRunsDirectory)));
   Options options;
   options.fs = fs_;
   options.clock = clock_;
-  RETURN_IF_ERROR(log::Log::Create(MakeLogOptions(options, generation, identity_),
-                                   made_.meta.position, made_.meta.clock));
+  RETURN_IF_ERROR(log::Log::Create(MakeLogOptions(options, generation, identity_), meta_.position,
+                                   meta_.clock));
   Manifest manifest;
   manifest.generation = kGeneration;
   manifest.number = 1;
   manifest.cluster = identity_.cluster;
-  manifest.base = BaseKind::kFlows;
-  manifest.flows = made_.flows;
-  manifest.meta = made_.meta;
+  manifest.meta = meta_;
+  RETURN_IF_ERROR(WriteRuns(generation, &manifest));
   RETURN_IF_ERROR(PublishManifest(fs_, generation, manifest));
   NodeState state;
   state.generation = kGeneration;
-  state.durable_mark = made_.meta.position.offset;
-  if (!made_.meta.epochs.empty()) state.highest_term = made_.meta.epochs.back().epoch.term;
+  state.durable_mark = meta_.position.offset;
+  if (!meta_.epochs.empty()) state.highest_term = meta_.epochs.back().epoch.term;
   RETURN_IF_ERROR(StateFile::Create(fs_, building_, state));
   RETURN_IF_ERROR(PublishIdentity(fs_, building_, identity_));
   return PublishCurrent(fs_, building_, kGeneration);
@@ -240,8 +192,8 @@ Result<RestoreReport> Restorer::Run() {
     return restored;
   }
   RestoreReport report;
-  report.position = made_.meta.position;
-  for (const snapshot::FlowSummary& flow : made_.flows) {
+  report.position = meta_.position;
+  for (const snapshot::FlowSummary& flow : token_.flows) {
     report.keys += flow.entries;
     report.bytes += flow.bytes;
   }

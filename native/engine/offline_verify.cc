@@ -1,6 +1,7 @@
 // Verification of a whole data directory: each file is judged by itself as far as the others let
 // it, and tells its first damage. Reads only. An error of the disk is an error, not damage.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "engine/current.h"
@@ -9,9 +10,13 @@
 #include "io/file_names.h"
 #include "log/segment.h"
 #include "snapshot/snapshot.h"
+#include "table/read_gate.h"
 
 namespace gapless::engine {
 namespace {
+
+// So much log is replayed at most, into memory, to compare the kept checkpoints.
+constexpr uint64_t kDeepReplayBytesMax = 256 << 20;
 
 // One thread; the parts that could be read, in the order in which they need each other.
 class Verifier {
@@ -27,12 +32,17 @@ class Verifier {
   Status CheckState();
   Status CheckCurrent();
   Status FindGeneration();
-  Status CheckManifest();
-  Status CheckFlows();
+  Result<bool> HasManifest(const std::string& generation);
+  Status CheckManifests();
+  Status CheckOneManifest(uint64_t number, std::optional<Manifest>* manifest);
+  Status CheckRunFiles(bool deep);
+  Status CheckRun(const table::RunInfo& info, bool deep);
   Status CheckLog();
   Status CheckIndexes();
   Status CheckSnapshots();
   Status CheckDeep();
+  Status CheckDigest(const StoreFiles& files, const Manifest& manifest, DigestReport* digest,
+                     bool* known);
   // OK if `status` is damage and was noted; the error itself if it is one.
   Status Note(const char* kind, const Status& status, const char* what);
   void Add(const char* kind, const std::string& file, uint64_t offset, const std::string& what);
@@ -45,6 +55,9 @@ class Verifier {
   std::optional<IdentityFile> identity_;
   std::optional<NodeState> state_;
   std::optional<Manifest> manifest_;
+  std::optional<Manifest> older_;
+  table::ReadGate gate_;
+  table::BlockCache cache_{&gate_, 0};
   std::optional<uint64_t> generation_;
   std::string generation_path_;
 };
@@ -140,6 +153,14 @@ Status Verifier::CheckCurrent() {
   return Status::Ok();
 }
 
+Result<bool> Verifier::HasManifest(const std::string& generation) {
+  const Result<std::vector<std::string>> names = fs_->List(generation);
+  if (!names.ok()) return names.status();
+  uint64_t number = 0;
+  return std::any_of(names.value().begin(), names.value().end(),
+                     [&](const std::string& name) { return io::ParseManifestName(name, &number); });
+}
+
 // Without CURRENT the newest generation that has a manifest is judged.
 Status Verifier::FindGeneration() {
   if (!generation_) {
@@ -148,8 +169,7 @@ Status Verifier::FindGeneration() {
     for (const std::string& name : names.value()) {
       uint64_t number = 0;
       if (!io::ParseGenerationName(name, &number)) continue;
-      const Result<bool> whole =
-          fs_->Exists(io::JoinPath(io::JoinPath(path_, name), io::ManifestName(1)));
+      const Result<bool> whole = HasManifest(io::JoinPath(path_, name));
       if (!whole.ok()) return whole.status();
       if (whole.value() && (!generation_ || number > *generation_)) generation_ = number;
     }
@@ -165,43 +185,86 @@ Status Verifier::FindGeneration() {
   return Status::Ok();
 }
 
-Status Verifier::CheckManifest() {
-  const Result<Manifest> manifest = ReadManifest(fs_, generation_path_);
-  if (!manifest.ok()) {
-    const Result<bool> exists = fs_->Exists(manifest.status().file());
-    if (!exists.ok()) return exists.status();
-    if (exists.value()) RETURN_IF_ERROR(Count(manifest.status().file()));
-    const char* what = !exists.value()                   ? "missing"
-                       : manifest.status().offset() == 0 ? "magic"
-                                                         : "body_crc";
-    return Note("manifest", manifest.status(), what);
-  }
-  const std::string file =
-      io::JoinPath(generation_path_, io::ManifestName(manifest.value().number));
-  RETURN_IF_ERROR(Count(file));
-  manifest_ = manifest.value();
-  if (manifest_->generation != *generation_) Add("manifest", file, 16, "format");
+Status Verifier::CheckOneManifest(uint64_t number, std::optional<Manifest>* manifest) {
+  const std::string file = ManifestPath(generation_path_, number);
+  const Result<std::optional<std::string>> bytes = Read("manifest", file, kManifestBytesMax);
+  if (!bytes.ok() || !bytes.value()) return bytes.status();
+  Result<Manifest> decoded = DecodeManifest(*bytes.value(), file);
+  if (!decoded.ok()) return Note("manifest", decoded.status(), "format");
+  *manifest = std::move(decoded.value());
+  const Manifest& found = **manifest;
+  if (found.generation != *generation_) Add("manifest", file, 16, "format");
+  if (found.number != number) Add("manifest", file, 24, "format");
   const bool adopted = identity_ && identity_->cluster.IsNone();
-  if (identity_ && !adopted && manifest_->cluster != identity_->cluster) {
+  if (identity_ && !adopted && found.cluster != identity_->cluster) {
     Add("manifest", file, 32, "format");
+  }
+  const uint32_t shards = identity_ ? identity_->shards : kShardsMax;
+  const Status runs = CheckRuns(found, shards, file);
+  return runs.ok() ? runs : Note("manifest", runs, "order");
+}
+
+// The newest one, and the one that it keeps beside itself.
+Status Verifier::CheckManifests() {
+  const Result<std::vector<std::string>> names = fs_->List(generation_path_);
+  if (!names.ok()) return names.status();
+  uint64_t newest = 0;
+  for (const std::string& name : names.value()) {
+    uint64_t number = 0;
+    if (io::ParseManifestName(name, &number)) newest = std::max(newest, number);
+  }
+  if (newest == 0) {
+    Add("manifest", ManifestPath(generation_path_, 1), 0, "missing");
+    return Status::Ok();
+  }
+  RETURN_IF_ERROR(CheckOneManifest(newest, &manifest_));
+  if (!manifest_ || manifest_->kept == 0) return Status::Ok();
+  RETURN_IF_ERROR(CheckOneManifest(manifest_->kept, &older_));
+  if (older_ && older_->meta.position.offset > manifest_->meta.position.offset) {
+    Add("manifest", ManifestPath(generation_path_, manifest_->kept), 0, "order");
   }
   return Status::Ok();
 }
 
-Status Verifier::CheckFlows() {
-  for (size_t i = 0; manifest_ && i < manifest_->flows.size(); ++i) {
-    const std::string file = BaseFlowPath(generation_path_, *manifest_, i);
-    const Result<bool> exists = fs_->Exists(file);
-    if (!exists.ok()) return exists.status();
-    if (!exists.value()) {
-      Add("run", file, 0, "missing");
-      continue;
+// Each run that a kept manifest names, once: a level may differ, the file is the same.
+Status Verifier::CheckRunFiles(bool deep) {
+  std::map<uint64_t, table::RunInfo> seen;
+  for (const std::optional<Manifest>* manifest : {&manifest_, &older_}) {
+    if (!*manifest) continue;
+    for (const table::RunInfo& run : (*manifest)->runs) {
+      const auto [at, added] = seen.emplace(run.number, run);
+      if (added) {
+        RETURN_IF_ERROR(CheckRun(run, deep));
+        continue;
+      }
+      table::RunInfo same = run;
+      same.level = at->second.level;
+      if (same == at->second) continue;
+      Add("manifest", ManifestPath(generation_path_, (*manifest)->number), 0, "order");
     }
-    RETURN_IF_ERROR(Count(file));
-    snapshot::FlowHeader header;
-    const Status verified = VerifyBaseFlow(fs_, generation_path_, *manifest_, i, &header);
-    if (!verified.ok()) RETURN_IF_ERROR(Note("run", verified, "short"));
   }
+  return Status::Ok();
+}
+
+Status Verifier::CheckRun(const table::RunInfo& info, bool deep) {
+  Options options;
+  options.fs = fs_;
+  const ClusterId& cluster = identity_ ? identity_->cluster : manifest_->cluster;
+  const table::RunOptions runs = MakeRunOptions(options, generation_path_, cluster);
+  const std::string file = io::JoinPath(runs.directory, io::RunName(info.number));
+  const Result<bool> exists = fs_->Exists(file);
+  if (!exists.ok()) return exists.status();
+  if (!exists.value()) {
+    Add("run", file, 0, "missing");
+    return Status::Ok();
+  }
+  RETURN_IF_ERROR(Count(file));
+  const Result<std::shared_ptr<const table::Run>> run = table::Run::Open(runs, info, &cache_);
+  if (!run.ok()) return Note("run", run.status(), "format");
+  if (!deep) return Status::Ok();
+  const Result<std::vector<table::RunDamage>> damage = run.value()->Verify();
+  if (!damage.ok()) return Note("run", damage.status(), "format");
+  for (const table::RunDamage& found : damage.value()) Add("run", file, found.offset, found.what);
   return Status::Ok();
 }
 
@@ -306,7 +369,8 @@ Status Verifier::CheckSnapshots() {
   return Status::Ok();
 }
 
-// Base and log loaded together must give a state; with damage before, there is nothing to load.
+// Runs and log loaded together must give a state, and both kept checkpoints the same one; with
+// damage before, there is nothing to load.
 Status Verifier::CheckDeep() {
   const bool loadable =
       std::all_of(report_.damage.begin(), report_.damage.end(), [](const log::Damage& damage) {
@@ -315,10 +379,35 @@ Status Verifier::CheckDeep() {
   if (!loadable) return Status::Ok();
   const Result<StoreFiles> files = ReadStoreFiles(fs_, path_, true);
   if (!files.ok()) return Note("manifest", files.status(), "format");
-  Result<LoadedStore> loaded = LoadStore(fs_, path_, files.value(), std::nullopt);
+  const KeptManifests& kept = files.value().manifests;
+  DigestReport newest;
+  bool known = false;
+  RETURN_IF_ERROR(CheckDigest(files.value(), kept.newest, &newest, &known));
+  if (!known || !kept.older) return Status::Ok();
+  const uint64_t replayed = kept.newest.meta.position.offset - kept.older->meta.position.offset;
+  if (replayed > kDeepReplayBytesMax) return Status::Ok();
+  DigestReport older;
+  RETURN_IF_ERROR(CheckDigest(files.value(), *kept.older, &older, &known));
+  const bool equal = older.position == newest.position && older.keys == newest.keys &&
+                     older.bytes == newest.bytes && older.digest.low == newest.digest.low &&
+                     older.digest.high == newest.digest.high;
+  if (known && !equal) {
+    Add("manifest", ManifestPath(generation_path_, kept.older->number), 0, "digest");
+  }
+  return Status::Ok();
+}
+
+// *known: there is a digest; otherwise what stands against it was noted.
+Status Verifier::CheckDigest(const StoreFiles& files, const Manifest& manifest,
+                             DigestReport* digest, bool* known) {
+  *known = false;
+  Result<LoadedStore> loaded = LoadStoreFrom(fs_, path_, files, manifest, std::nullopt);
   if (!loaded.ok()) return Note("log", loaded.status(), "format");
-  const Result<DigestReport> digest = DigestOfStore(&loaded.value());
-  return digest.ok() ? Status::Ok() : Note("run", digest.status(), "digest");
+  const Result<DigestReport> computed = DigestOfStore(&loaded.value());
+  if (!computed.ok()) return Note("run", computed.status(), "digest");
+  *digest = computed.value();
+  *known = true;
+  return Status::Ok();
 }
 
 Result<VerifyReport> Verifier::Run(bool deep) {
@@ -327,8 +416,8 @@ Result<VerifyReport> Verifier::Run(bool deep) {
   RETURN_IF_ERROR(CheckCurrent());
   RETURN_IF_ERROR(FindGeneration());
   if (generation_) {
-    RETURN_IF_ERROR(CheckManifest());
-    RETURN_IF_ERROR(CheckFlows());
+    RETURN_IF_ERROR(CheckManifests());
+    RETURN_IF_ERROR(CheckRunFiles(deep));
     RETURN_IF_ERROR(CheckLog());
     RETURN_IF_ERROR(CheckIndexes());
   }

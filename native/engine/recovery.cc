@@ -5,58 +5,19 @@
 #include <atomic>
 #include <vector>
 
-#include "base/coding.h"
 #include "base/thread.h"
 #include "engine/current.h"
 #include "engine/generation_builder.h"
 #include "io/file_names.h"
-#include "snapshot/flow_format.h"
 #include "snapshot/snapshot.h"
 
 namespace gapless::engine {
 namespace {
 
 constexpr size_t kLoadThreadsMax = 4;
+constexpr size_t kRunsPerThread = 8;
 // So many operations before its turn the memory of a key is asked for.
 constexpr int kPrefetchAhead = 4;
-
-// What the manifest does not keep stands in the flow's own header and footer; both are covered by
-// the CRC of the whole flow, which the manifest keeps.
-Status CompleteSummary(io::FileSystem* fs, const std::string& path, snapshot::FlowHeader* header,
-                       snapshot::FlowSummary* summary) {
-  const Result<bool> exists = fs->Exists(path);
-  if (!exists.ok()) return exists.status();
-  if (!exists.value()) return Status::Corrupt("a flow of the base is missing", path, 0);
-  Result<std::unique_ptr<io::File>> file = fs->Open(path, io::OpenMode::kRead);
-  if (!file.ok()) return file.status();
-  char bytes[8] = {};
-  size_t got = 0;
-  RETURN_IF_ERROR(file.value()->ReadAt(snapshot::kFlowHeaderCompression, bytes, 4, &got));
-  header->compression = static_cast<snapshot::Compression>(LoadU32(bytes));
-  if (summary->file_bytes < snapshot::kFooterBytes) {
-    return Status::Corrupt("a flow of the base is too short", path, summary->file_bytes);
-  }
-  const uint64_t at = summary->file_bytes - snapshot::kFooterBytes + snapshot::kFooterKeyValueBytes;
-  RETURN_IF_ERROR(file.value()->ReadAt(at, bytes, 8, &got));
-  summary->bytes = LoadU64(bytes);
-  return Status::Ok();
-}
-
-Status LoadFlow(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
-                size_t index, table::Store* store) {
-  snapshot::FlowHeader header;
-  RETURN_IF_ERROR(VerifyBaseFlow(fs, generation_path, manifest, index, &header));
-  const std::string path = BaseFlowPath(generation_path, manifest, index);
-  Result<std::unique_ptr<snapshot::FlowReader>> reader = snapshot::OpenFlow(fs, path, header);
-  if (!reader.ok()) return reader.status();
-  table::Entry entry;
-  while (true) {
-    const Result<bool> more = reader.value()->Next(&entry);
-    if (!more.ok()) return more.status();
-    if (!more.value()) return Status::Ok();
-    store->Load(entry);
-  }
-}
 
 std::string RepairCommand(const std::string& path, const Status& status) {
   for (const Detail& detail : status.details()) {
@@ -101,26 +62,6 @@ void DescribeSkip(io::FileSystem* fs, const std::string& path, const Position& e
 
 }  // namespace
 
-std::string BaseFlowPath(const std::string& generation_path, const Manifest& manifest,
-                         size_t index) {
-  return io::JoinPath(io::JoinPath(generation_path, io::kRunsDirectory),
-                      io::FlowName(manifest.flows[index].flow));
-}
-
-Status VerifyBaseFlow(io::FileSystem* fs, const std::string& generation_path,
-                      const Manifest& manifest, size_t index, snapshot::FlowHeader* header) {
-  snapshot::FlowSummary summary = manifest.flows[index];
-  const std::string path = BaseFlowPath(generation_path, manifest, index);
-  header->flow = summary.flow;
-  header->flows = static_cast<uint32_t>(manifest.flows.size());
-  header->features = manifest.meta.features;
-  header->cluster = manifest.cluster;
-  header->position = manifest.meta.position;
-  header->clock = manifest.meta.clock;
-  RETURN_IF_ERROR(CompleteSummary(fs, path, header, &summary));
-  return snapshot::VerifyFlowFile(fs, path, *header, summary);
-}
-
 Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, bool read_only) {
   StoreFiles files;
   Result<IdentityFile> identity = ReadIdentity(fs, path);
@@ -139,20 +80,20 @@ Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, b
     return WithNextCommand(
         Status::Corrupt("the live generation is missing", files.generation_path, 0), path);
   }
-  Result<Manifest> manifest = ReadManifest(fs, files.generation_path);
-  if (!manifest.ok()) return WithNextCommand(manifest.status(), path);
-  files.manifest = std::move(manifest.value());
-  const std::string manifest_path =
-      io::JoinPath(files.generation_path, io::ManifestName(files.manifest.number));
-  if (files.manifest.generation != files.generation) {
+  Result<KeptManifests> manifests = ReadManifests(fs, files.generation_path);
+  if (!manifests.ok()) return WithNextCommand(manifests.status(), path);
+  files.manifests = std::move(manifests.value());
+  const Manifest& newest = files.manifests.newest;
+  const std::string manifest_path = ManifestPath(files.generation_path, newest.number);
+  if (newest.generation != files.generation) {
     return WithNextCommand(
         Status::Corrupt("the manifest is of another generation", manifest_path, 16), path);
   }
-  if (files.identity.cluster.IsNone() && !files.manifest.cluster.IsNone()) {
-    files.identity.cluster = files.manifest.cluster;
+  if (files.identity.cluster.IsNone() && !newest.cluster.IsNone()) {
+    files.identity.cluster = newest.cluster;
     if (!read_only) RETURN_IF_ERROR(PublishIdentity(fs, path, files.identity));
   }
-  if (files.manifest.cluster != files.identity.cluster) {
+  if (newest.cluster != files.identity.cluster) {
     return WithNextCommand(Status::Corrupt("the manifest is of another cluster", manifest_path, 32),
                            path);
   }
@@ -197,44 +138,50 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
   store->Publish(after.seq);
 }
 
-Status LoadBase(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
+Status LoadRuns(const table::RunOptions& options, const Manifest& manifest, const std::string& file,
                 table::Store* store) {
-  if (manifest.base == BaseKind::kEmpty) return Status::Ok();
-  const size_t flows = manifest.flows.size();
+  RETURN_IF_ERROR(CheckRuns(manifest, store->shards(), file));
+  const size_t count = manifest.runs.size();
+  table::RunList runs(count);
+  std::vector<Status> outcomes(count);
   std::atomic<size_t> next{0};
-  std::vector<Status> outcomes(flows);
-  const auto load = [&] {
-    for (size_t i = next.fetch_add(1); i < flows; i = next.fetch_add(1)) {
-      outcomes[i] = LoadFlow(fs, generation_path, manifest, i, store);
+  const auto open = [&] {
+    for (size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      Result<std::shared_ptr<const table::Run>> run =
+          table::Run::Open(options, manifest.runs[i], store->cache());
+      if (run.ok()) runs[i] = std::move(run.value());
+      outcomes[i] = run.status();
     }
   };
-  // Flows of another number of shards may meet in one shard, which has one writer at a time.
-  const size_t wanted = flows == store->shards() ? std::min(flows, kLoadThreadsMax) : 1;
   std::vector<std::unique_ptr<Thread>> threads;
-  for (size_t i = 1; i < wanted; ++i) {
+  for (size_t i = 1; i < std::min(count / kRunsPerThread, kLoadThreadsMax); ++i) {
     auto thread = std::make_unique<Thread>();
     // Without a further thread the ones that run do its work.
-    if (!thread->Start("gapless-load", load).ok()) break;
+    if (!thread->Start("gapless-load", open).ok()) break;
     threads.push_back(std::move(thread));
   }
-  load();
+  open();
   for (const std::unique_ptr<Thread>& thread : threads) thread->Join();
   for (const Status& outcome : outcomes) RETURN_IF_ERROR(outcome);
+  store->LoadRuns(runs);
   store->Publish(manifest.meta.position.seq);
   return Status::Ok();
 }
 
-log::ScanOptions MakeScanOptions(io::FileSystem* fs, const StoreFiles& files) {
+log::ScanOptions MakeScanOptions(io::FileSystem* fs, const StoreFiles& files,
+                                 const Manifest& manifest) {
   log::ScanOptions scan;
   scan.fs = fs;
   scan.directory = io::JoinPath(files.generation_path, io::kLogDirectory);
   scan.cluster = files.identity.cluster;
   scan.secret = files.identity.secret;
-  scan.from = files.manifest.meta.position;
-  scan.from_timestamp = files.manifest.meta.clock;
+  scan.from = manifest.meta.position;
+  scan.from_timestamp = manifest.meta.clock;
   const NodeState& state = files.state->state();
-  scan.durable_mark = DurableMarkOf(state, files.generation);
-  scan.padded = files.manifest.meta.padded;
+  // Whatever it begins with, the log must reach the newest checkpoint.
+  scan.durable_mark =
+      std::max(DurableMarkOf(state, files.generation), files.manifests.newest.meta.position.offset);
+  scan.padded = files.manifests.newest.meta.padded;
   scan.padded.insert(scan.padded.end(), state.padded.begin(), state.padded.end());
   return scan;
 }
@@ -265,37 +212,44 @@ Status RefusalOf(const log::ScanResult& scan, const Manifest& manifest, const st
 Result<Recovered> RecoverGeneration(const Options& options, const std::string& path,
                                     const StoreFiles& files) {
   const uint64_t began_us = options.clock->MonotonicUs();
+  const Manifest& manifest = files.manifests.newest;
   Recovered recovered;
   auto generation =
-      std::make_shared<Generation>(files.generation, files.generation_path, files.identity.shards);
-  generation->manifest = files.manifest;
+      std::make_shared<Generation>(files.generation, files.generation_path,
+                                   table::StoreOptions{files.identity.shards, options.cache_bytes});
+  Result<std::unique_ptr<Checkpoints>> checkpoints =
+      Checkpoints::Open(options.fs, files.generation_path, files.manifests);
+  if (!checkpoints.ok()) return checkpoints.status();
+  generation->checkpoints = std::move(checkpoints.value());
   const Status loaded =
-      LoadBase(options.fs, files.generation_path, files.manifest, &generation->store);
+      LoadRuns(MakeRunOptions(options, files.generation_path, files.identity.cluster), manifest,
+               ManifestPath(files.generation_path, manifest.number), &generation->store);
   if (!loaded.ok()) return WithNextCommand(loaded, path);
-  generation->history.Reset(files.manifest.meta);
+  generation->history.Reset(manifest.meta);
   const log::RecordSink replay = [&](const log::RecordView& record, const Position& before,
                                      const Position& after) {
     ReplayRecord(record, before, after, &generation->store, &generation->history);
     return Status::Ok();
   };
-  const log::ScanOptions scan_options = MakeScanOptions(options.fs, files);
+  const log::ScanOptions scan_options = MakeScanOptions(options.fs, files, manifest);
   const Result<log::ScanResult> scanned = log::ScanLog(scan_options, replay);
   if (!scanned.ok()) return scanned.status();
   const log::ScanResult& scan = scanned.value();
-  if (scan.verdict == log::ScanVerdict::kCorrupt) return RefusalOf(scan, files.manifest, path);
+  if (scan.verdict == log::ScanVerdict::kCorrupt) return RefusalOf(scan, manifest, path);
   if (scan.verdict == log::ScanVerdict::kTail) {
     recovered.report.cut = scan.cut;
     if (!options.read_only) RETURN_IF_ERROR(log::CutLog(scan_options, scan));
   }
+  if (!options.read_only) RETURN_IF_ERROR(generation->checkpoints->RemoveStrays());
   generation->head = scan.end;
-  generation->head_clock = std::max(scan.end_timestamp, files.manifest.meta.clock);
+  generation->head_clock = std::max(scan.end_timestamp, manifest.meta.clock);
   GAPLESS_ASSERT(generation->history.position() == scan.end);
   const log::LogOptions log_options =
       MakeLogOptions(options, files.generation_path, files.identity);
   Result<std::unique_ptr<log::Log>> log = log::Log::Open(log_options, scan, generation.get());
   if (!log.ok()) return log.status();
   generation->log = std::move(log.value());
-  generation->log->SetBase(files.manifest.meta.position.offset);
+  generation->log->SetBase(generation->checkpoints->base_offset());
   DescribeSkip(options.fs, path, scan.end, &recovered.report);
   recovered.report.replayed_records = scan.records;
   recovered.report.ms = (options.clock->MonotonicUs() - began_us) / 1000;

@@ -1,8 +1,10 @@
-// From a directory on disk to a generation in memory: manifest, base flows, log scan with replay.
+// From a directory on disk to a generation in memory: manifest, its runs, log scan with replay.
 //
-// Order: identity -> state -> CURRENT -> manifest -> base -> scan -> decide -> cut -> log. Nothing
-// is changed on disk before the verdict, and nothing at all if the options say read-only. The
-// caller holds the directory's lock; all wait.
+// Order: identity -> state -> CURRENT -> manifests -> runs -> scan -> decide -> cut -> log -> files
+// that nothing names. Of the runs only what opens them is read, of the log only what lies behind
+// the checkpoint: the time depends on that, not on the data. Nothing is changed on disk before the
+// verdict, and nothing at all if the options say read-only. The caller holds the directory's lock;
+// all wait.
 #pragma once
 
 #include <memory>
@@ -21,7 +23,7 @@ struct StoreFiles {
   std::unique_ptr<StateFile> state;
   uint64_t generation = 0;
   std::string generation_path;
-  Manifest manifest;
+  KeptManifests manifests;
 };
 // Reads and checks them. An adoption of a cluster id that a crash cut short is completed (in memory
 // only with read_only).
@@ -34,16 +36,14 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
 // The operations of a verified batch body, with their sequences.
 table::Mutation ToMutation(const log::Operation& operation, uint64_t seq);
 
-// The flow files of the manifest's base; *header is what the file says of its compression.
-std::string BaseFlowPath(const std::string& generation_path, const Manifest& manifest,
-                         size_t index);
-Status VerifyBaseFlow(io::FileSystem* fs, const std::string& generation_path,
-                      const Manifest& manifest, size_t index, snapshot::FlowHeader* header);
-// Verifies and loads the flows of the manifest's base, several at a time.
-Status LoadBase(io::FileSystem* fs, const std::string& generation_path, const Manifest& manifest,
+// Opens the runs of a manifest, several at a time: header, footer and top index of each, whatever
+// its size; and gives them to `store`, which nobody has written to. kCorrupt with file and offset.
+Status LoadRuns(const table::RunOptions& options, const Manifest& manifest, const std::string& file,
                 table::Store* store);
 
-log::ScanOptions MakeScanOptions(io::FileSystem* fs, const StoreFiles& files);
+// How the log behind the checkpoint of `manifest`, one of the kept ones, is scanned.
+log::ScanOptions MakeScanOptions(io::FileSystem* fs, const StoreFiles& files,
+                                 const Manifest& manifest);
 
 struct Recovered {
   std::shared_ptr<Generation> generation;  // with an open log

@@ -125,8 +125,10 @@ std::vector<std::string> Seeds() {
   engine::Manifest manifest;
   manifest.generation = 2;
   manifest.number = 3;
-  manifest.base = engine::BaseKind::kFlows;
-  manifest.flows = {{0, 3, 0, 400, 17}, {1, 4, 0, 500, 18}};
+  manifest.kept = 2;
+  manifest.next_run = 9;
+  manifest.runs = {{7, 0, 0, 400, 17, 2, 1, 300, 1, 30, {"a", "b", false}},
+                   {8, 1, 6, 500, 18, 0, 0, 400, 2, 40, {"", "", true}}};
   manifest.meta = SampleMeta();
   snapshot::Token token;
   token.created_ms = 5;

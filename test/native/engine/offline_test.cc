@@ -9,7 +9,7 @@
 namespace gapless::engine::test {
 namespace {
 
-// A replica whose base is flows, closed.
+// A replica whose state at the checkpoint lies in runs, closed.
 struct SyncedStore {
   Bench primary;
   Bench replica;
@@ -39,7 +39,7 @@ TEST("verify of a whole store names no damage and changes nothing") {
     REQUIRE_OK(report);
     CHECK(report.value().damage.empty());
     CHECK(report.value().position == store.end);
-    CHECK_EQ(report.value().files, 7u);  // identity, state, current, manifest, two flows, a segment
+    CHECK_EQ(report.value().files, 7u);  // identity, state, current, manifest, two runs, a segment
     CHECK_GT(report.value().bytes, 8192u);
   }
   CHECK(ContentOf(store.replica.fs) == before);
@@ -54,7 +54,7 @@ TEST("every changed byte of a small file is named with its file, or says provabl
     if (path.find("STATE") != std::string::npos) files.emplace_back(relative, "state");
     if (path.find("CURRENT") != std::string::npos) files.emplace_back(relative, "current");
     if (path.find("MANIFEST") != std::string::npos) files.emplace_back(relative, "manifest");
-    if (path.find("/flow-") != std::string::npos) files.emplace_back(relative, "run");
+    if (path.find("/run-") != std::string::npos) files.emplace_back(relative, "run");
   }
   REQUIRE_EQ(files.size(), 6u);
   for (const auto& [file, kind] : files) {
@@ -64,7 +64,8 @@ TEST("every changed byte of a small file is named with its file, or says provabl
     const size_t step = kind == "state" ? 37 : 1;
     for (size_t at = 0; at < size; at += at < 256 ? 1 : step) {
       store.replica.fs.FlipBits(path, at, static_cast<uint8_t>(1 << (at % 8)));
-      const Result<VerifyReport> report = Verify(&store.replica.fs, "/db", false);
+      // The blocks of a run are read by a deep look only.
+      const Result<VerifyReport> report = Verify(&store.replica.fs, "/db", kind == "run");
       REQUIRE_OK(report);
       const log::Damage* damage = FindDamage(report.value().damage, file);
       if (damage == nullptr || damage->kind != kind || damage->offset > size ||
@@ -215,7 +216,7 @@ TEST("the digest at every record end is the model's, and between record ends the
   CHECK(ContentOf(*store.fs()) == before);
 }
 
-TEST("a digest below the base is unavailable, at the base and behind it is answered") {
+TEST("a digest below the checkpoint is unavailable, at it and behind it is answered") {
   SyncedStore store;
   io::FileSystem* const fs = &store.replica.fs;
   CHECK(Digest(fs, "/db", store.checkpoint.seq - 1).status().Is(Code::kPositionUnavailable));
@@ -309,9 +310,15 @@ TEST("stat tells what stands in a directory and changes nothing") {
   CHECK_EQ(report.log_floor, store.checkpoint.offset);
   CHECK_EQ(report.log_end, store.end.offset);
   CHECK_EQ(report.log_segments, 1u);
-  CHECK_EQ(report.base_files, 2u);
+  CHECK_EQ(report.run_count, 2u);
+  REQUIRE_EQ(report.levels.size(), 1u);
+  CHECK_EQ(report.levels[0].level, 6u);
+  CHECK_EQ(report.levels[0].runs, 2u);
+  CHECK_EQ(report.levels[0].bytes, report.run_bytes);
+  CHECK(!report.older_checkpoint.has_value());
   CHECK_EQ(report.keys, store.model.size());
-  CHECK_GT(report.total_bytes, report.base_bytes);
+  CHECK_GT(report.total_bytes, report.run_bytes);
+  CHECK_GT(report.run_bytes, 0u);
   CHECK_EQ(report.lost, 1u);
   CHECK(report.padded.empty());
   CHECK(!report.cut.has_value());

@@ -48,8 +48,9 @@ TEST("identity, state, current and manifest come back as they were written") {
   manifest.generation = 3;
   manifest.number = 2;
   manifest.cluster.bytes[1] = 1;
-  manifest.base = BaseKind::kFlows;
-  manifest.flows.push_back({0, 10, 0, 999, 77});
+  manifest.kept = 1;
+  manifest.next_run = 3;
+  manifest.runs.push_back({2, 1, 0, 999, 10, 1, 0, 77, 1, 3, {"a", "b", false}});
   manifest.meta.position = Position{{1, 0}, 3, 64, 5};
   manifest.meta.epochs.push_back({{1, 0}, {}, 5, {}, 1, 1});
   const Result<Manifest> decoded = DecodeManifest(EncodeManifest(manifest), "f");

@@ -33,7 +33,7 @@ TEST("a view stays at its position while writes go on") {
   bench.engine->ReleaseView(view.id);
   // A scope that was taken before keeps what it reads.
   table::Entry entry;
-  CHECK(scope.value()->store().Get("a", scope.value()->at(), &entry));
+  CHECK(scope.value()->store().Get("a", scope.value()->at(), &entry).value());
   CHECK(entry.value == Slice("1"));
   CHECK(bench.engine->ReadView(view.id).status().Is(Code::kViewExpired));
 }
@@ -216,8 +216,8 @@ TEST("reads beside writers see whole batches only") {
     const std::unique_ptr<ReadScope> scope = bench.engine->Read();
     table::Entry x;
     table::Entry y;
-    const bool both =
-        scope->store().Get("x", scope->at(), &x) && scope->store().Get("y", scope->at(), &y);
+    const bool both = scope->store().Get("x", scope->at(), &x).value() &&
+                      scope->store().Get("y", scope->at(), &y).value();
     if (!both || x.value != y.value || y.seq > scope->position().seq) ++torn;
   }
   stop = true;
