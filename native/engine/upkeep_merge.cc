@@ -93,7 +93,7 @@ std::optional<table::MergePlan> Upkeep::NextRequestedLocked(const table::RunTree
     }
     if (!request.begun) {
       request.begun = true;
-      request.report.bytes_before = tree.bytes();
+      request.report.bytes_before = std::max(request.report.bytes_before, tree.bytes());
       for (const auto& run : tree.All()) {
         request.done_through = std::max(request.done_through, run->info().number);
       }
@@ -245,6 +245,7 @@ Result<uint64_t> Upkeep::StartCompact(const table::Extent& extent, uint64_t thro
   auto request = std::make_shared<CompactRequest>();
   request->extent = extent;
   request->through = through;
+  request->report.bytes_before = generation_->store.runs()->bytes();
   const MutexLock lock(&mutex_);
   RETURN_IF_ERROR(EndedLocked());
   if (closing_ || merging_ended_) return Status::Error(Code::kClosed, "the store is closed");

@@ -150,7 +150,8 @@ inline Result<Commit> SyncCommit(Engine* engine, Client* client, const Ops& ops)
 inline std::optional<std::string> GetValue(Engine* engine, const std::string& key) {
   const std::unique_ptr<ReadScope> scope = engine->Read();
   table::Entry entry;
-  if (!scope->store().Get(key, scope->at(), &entry)) return std::nullopt;
+  const Result<bool> found = scope->store().Get(key, scope->at(), &entry);
+  if (!found.ok() || !found.value()) return std::nullopt;
   return entry.value.ToString();
 }
 
@@ -158,14 +159,16 @@ inline std::optional<std::string> ViewValue(Engine* engine, ViewId view, const s
   Result<std::unique_ptr<ReadScope>> scope = engine->ReadView(view);
   if (!scope.ok()) return std::nullopt;
   table::Entry entry;
-  if (!scope.value()->store().Get(key, scope.value()->at(), &entry)) return std::nullopt;
+  const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
+  if (!found.ok() || !found.value()) return std::nullopt;
   return entry.value.ToString();
 }
 
 inline uint64_t SeqOf(Engine* engine, const std::string& key) {
   const std::unique_ptr<ReadScope> scope = engine->Read();
   table::Entry entry;
-  return scope->store().Get(key, scope->at(), &entry) ? entry.seq : 0;
+  const Result<bool> found = scope->store().Get(key, scope->at(), &entry);
+  return found.ok() && found.value() ? entry.seq : 0;
 }
 
 using Model = std::map<std::string, std::string>;
