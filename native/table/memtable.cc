@@ -121,7 +121,9 @@ void Memtable::DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) 
   Upkeep(0);
   if (bottom_ && PushSmallRange(lower, upper, unbounded, seq)) return;
   const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
-  SetRanges(RangeSet::With(before, lower, upper, unbounded, seq));
+  // At the bottom each delete stays until a walk has written it into the keys.
+  const ReadLimits limits = bottom_ ? ReadLimits() : ReadLimits{floor_, &views_};
+  SetRanges(RangeSet::With(before, lower, upper, unbounded, seq, limits));
 }
 
 bool Memtable::PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {

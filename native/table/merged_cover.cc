@@ -3,21 +3,19 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace gapless::table {
 
 ShardCover::ShardCover(const ShardTables& tables, uint64_t at_seq) : at_seq_(at_seq) {
-  const auto add = [this](const RangeSet* ranges) {
-    if (ranges == nullptr) return;
-    parts_.emplace_back();
-    parts_.back().ranges = ranges;
+  uint32_t rank = 0;
+  const auto add = [&](const RangeSet* ranges, const LevelIndex* level) {
+    if (ranges != nullptr || level != nullptr) parts_.push_back({ranges, level, rank, Stretch()});
+    rank++;
   };
-  for (const Memtable* const memtable : tables.memtables) add(memtable->ranges());
-  for (const auto& run : tables.level0) add(run->ranges());
-  for (const LevelIndex& level : tables.levels) {
-    if (!level.has_ranges()) continue;
-    parts_.emplace_back();
-    parts_.back().level = &level;
-  }
+  for (const Memtable* const memtable : tables.memtables) add(memtable->ranges(), nullptr);
+  for (const auto& run : tables.level0) add(run->ranges(), nullptr);
+  for (const LevelIndex& level : tables.levels) add(nullptr, level.has_ranges() ? &level : nullptr);
 }
 
 uint64_t ShardCover::At(Slice key) {
@@ -25,10 +23,18 @@ uint64_t ShardCover::At(Slice key) {
   for (Part& part : parts_) {
     if (!part.now.Holds(key)) {
       part.now = part.level == nullptr ? InRanges(*part.ranges, key) : InLevel(*part.level, key);
+      part.now.rank = part.rank;
     }
     newest = std::max(newest, part.now.seq);
   }
   return newest;
+}
+
+const ShardCover::Stretch& ShardCover::Newest() const {
+  const auto found = std::find_if(parts_.begin(), parts_.end(),
+                                  [](const Part& part) { return part.now.seq != 0; });
+  GAPLESS_ASSERT(found != parts_.end());
+  return found->now;
 }
 
 ShardCover::Stretch ShardCover::InRanges(const RangeSet& ranges, Slice key) const {

@@ -7,6 +7,12 @@
 #include "table/merged_level.h"
 
 namespace gapless::table {
+namespace {
+
+// So many cells under range deletes in a row make it worth while to seek behind them.
+constexpr uint32_t kHiddenInARow = 16;
+
+}  // namespace
 
 MergedIterator::MergedIterator(const TableSet& set, uint32_t from, uint32_t to, const ReadPoint& at)
     : at_(at) {
@@ -18,19 +24,22 @@ void MergedIterator::AddShard(const ShardTables& tables) {
   auto cover = std::make_unique<ShardCover>(tables, at_.seq);
   ShardCover* const used = cover->empty() ? nullptr : cover.get();
   if (used != nullptr) covers_.push_back(std::move(cover));
+  uint32_t rank = 0;  // as in ShardCover
   for (const Memtable* const memtable : tables.memtables) {
-    AddSource(std::make_unique<MemtableIterator>(memtable, at_.seq), used);
+    AddSource(std::make_unique<MemtableIterator>(memtable, at_.seq), used, rank++);
   }
-  for (const auto& run : tables.level0) AddSource(run->NewIterator(at_.seq), used);
+  for (const auto& run : tables.level0) AddSource(run->NewIterator(at_.seq), used, rank++);
   for (const LevelIndex& level : tables.levels) {
-    AddSource(std::make_unique<LevelIterator>(&level, at_.seq), used);
+    AddSource(std::make_unique<LevelIterator>(&level, at_.seq), used, rank++);
   }
 }
 
-void MergedIterator::AddSource(std::unique_ptr<CellIterator> cells, ShardCover* cover) {
+void MergedIterator::AddSource(std::unique_ptr<CellIterator> cells, ShardCover* cover,
+                               uint32_t rank) {
   Source source;
   source.cells = std::move(cells);
   source.cover = cover;
+  source.rank = rank;
   sources_.push_back(std::move(source));
 }
 
@@ -44,6 +53,7 @@ bool MergedIterator::Before(const Source& a, const Source& b) const {
 
 // Looks at where the source stands now; returns whether it stands on a cell.
 bool MergedIterator::Load(Source* source) {
+  if (source->spent) return false;
   if (!source->cells->Valid()) {
     if (status_.ok()) status_ = source->cells->status();
     return false;
@@ -103,11 +113,14 @@ void MergedIterator::LeaveKey() {
   Advance(0);
 }
 
+bool MergedIterator::IsCovered(const Source& source) const {
+  return source.cover != nullptr && source.cell->seq < source.cover->At(source.cell->key);
+}
+
 bool MergedIterator::TakeEntry(const Source& source) {
   const Cell& cell = *source.cell;
   if (cell.deleted) return false;
   if (cell.expires_at_ms != 0 && cell.expires_at_ms <= at_.as_of_ms) return false;
-  if (source.cover != nullptr && cell.seq < source.cover->At(cell.key)) return false;
   entry_.key = cell.key;
   entry_.value = cell.value;
   entry_.seq = cell.seq;
@@ -115,13 +128,47 @@ bool MergedIterator::TakeEntry(const Source& source) {
   return true;
 }
 
+// Moves one source to the far end of a stretch in which it is hidden; returns whether it had to.
+bool MergedIterator::MoveBehind(const ShardCover::Stretch& stretch, Source* source) const {
+  if (source->spent || !source->cells->Valid() || !stretch.Holds(source->cell->key)) return false;
+  if (forward_) {
+    source->spent = stretch.to_end;
+    if (!stretch.to_end) source->cells->Seek(stretch.upper);
+  } else {
+    source->spent = stretch.from_start;
+    if (!stretch.from_start) source->cells->SeekForPrev(stretch.lower);
+  }
+  return true;
+}
+
+// After many hidden cells: a delete of a wide range may hide whole runs.
+void MergedIterator::SkipHidden(const Source& top) {
+  const ShardCover* const cover = top.cover;
+  const ShardCover::Stretch stretch = cover->Newest();
+  bool moved = false;
+  for (Source& source : sources_) {
+    if (source.cover != cover || source.rank <= stretch.rank) continue;
+    moved = MoveBehind(stretch, &source) || moved;
+  }
+  if (moved) Rebuild(forward_);
+}
+
 // From the top on. An error of any source ends the walk: what it would have said is not known.
 void MergedIterator::Find() {
   valid_ = false;
+  uint32_t hidden = 0;
   while (status_.ok() && heap_size_ > 0) {
-    if (TakeEntry(*heap_[0])) {
+    const Source& top = *heap_[0];
+    if (IsCovered(top)) {
+      if (++hidden % kHiddenInARow == 0) {
+        SkipHidden(top);
+        continue;
+      }
+    } else if (TakeEntry(top)) {
       valid_ = true;
       return;
+    } else {
+      hidden = 0;
     }
     LeaveKey();
   }
@@ -133,6 +180,7 @@ void MergedIterator::Turn(bool forward) {
   const Slice key = top->cell->key;
   for (Source& source : sources_) {
     if (&source == top) continue;
+    source.spent = false;
     if (forward) {
       source.cells->Seek(key);
     } else {
@@ -157,28 +205,40 @@ void MergedIterator::Prev() {
 
 void MergedIterator::Seek(Slice key) {
   status_ = Status::Ok();
-  for (Source& source : sources_) source.cells->Seek(key);
+  for (Source& source : sources_) {
+    source.spent = false;
+    source.cells->Seek(key);
+  }
   Rebuild(true);
   Find();
 }
 
 void MergedIterator::SeekForPrev(Slice key) {
   status_ = Status::Ok();
-  for (Source& source : sources_) source.cells->SeekForPrev(key);
+  for (Source& source : sources_) {
+    source.spent = false;
+    source.cells->SeekForPrev(key);
+  }
   Rebuild(false);
   Find();
 }
 
 void MergedIterator::SeekToFirst() {
   status_ = Status::Ok();
-  for (Source& source : sources_) source.cells->SeekToFirst();
+  for (Source& source : sources_) {
+    source.spent = false;
+    source.cells->SeekToFirst();
+  }
   Rebuild(true);
   Find();
 }
 
 void MergedIterator::SeekToLast() {
   status_ = Status::Ok();
-  for (Source& source : sources_) source.cells->SeekToLast();
+  for (Source& source : sources_) {
+    source.spent = false;
+    source.cells->SeekToLast();
+  }
   Rebuild(false);
   Find();
 }

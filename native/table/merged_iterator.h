@@ -34,12 +34,16 @@ class MergedIterator final : public Iterator {
   struct Source {
     std::unique_ptr<CellIterator> cells;
     ShardCover* cover = nullptr;  // null: no range deletes in its shard
+    uint32_t rank = 0;            // within its shard: 0 is the newest table
+    bool spent = false;           // all the rest in this direction is hidden
     const Cell* cell = nullptr;   // the current one
     uint64_t prefix = 0;          // of its key
   };
 
   void AddShard(const ShardTables& tables);
-  void AddSource(std::unique_ptr<CellIterator> cells, ShardCover* cover);
+  void AddSource(std::unique_ptr<CellIterator> cells, ShardCover* cover, uint32_t rank);
+  bool MoveBehind(const ShardCover::Stretch& stretch, Source* source) const;
+  void SkipHidden(const Source& top);
   bool Before(const Source& a, const Source& b) const;
   bool Load(Source* source);
   void Rebuild(bool forward);
@@ -48,6 +52,7 @@ class MergedIterator final : public Iterator {
   void LeaveKey();
   void Turn(bool forward);
   void Find();
+  bool IsCovered(const Source& source) const;
   bool TakeEntry(const Source& source);
 
   const ReadPoint at_;

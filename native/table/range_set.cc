@@ -17,51 +17,66 @@ uint64_t RangeFragment::OldestAbove(uint64_t seq) const {
   return behind == seqs.begin() ? 0 : *(behind - 1);
 }
 
+bool ReadLimits::AnyIn(uint64_t seq, uint64_t next) const {
+  if (next > floor) return true;
+  if (views == nullptr) return false;
+  const auto found = std::lower_bound(views->begin(), views->end(), seq);
+  return found != views->end() && *found < next;
+}
+
 void RangeSet::Add(std::shared_ptr<const RangeFragment> fragment) {
   oldest_seq_ = std::min(oldest_seq_, fragment->seqs.back());
   weight_ += fragment->seqs.size();
   fragments_.push_back(std::move(fragment));
 }
 
-// Adds [lower, upper) with the sequences of `from` and, unless it is 0, `seq`.
+// Adds [lower, upper) with the sequences of `from` and that of `by`, which may be null.
 void RangeSet::AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded,
-                        uint64_t seq) {
+                        const Delete* by) {
   if (!unbounded && lower.Compare(upper) >= 0) return;
   auto piece = std::make_shared<RangeFragment>();
   piece->lower = lower.ToString();
   if (!unbounded) piece->upper = upper.ToString();
   piece->unbounded = unbounded;
-  if (seq != 0) piece->seqs.push_back(seq);
-  piece->seqs.insert(piece->seqs.end(), from.seqs.begin(), from.seqs.end());
+  if (by == nullptr) {
+    piece->seqs = from.seqs;
+  } else {
+    uint64_t newer = by->seq;
+    piece->seqs.push_back(newer);
+    for (const uint64_t seq : from.seqs) {
+      if (by->limits.AnyIn(seq, newer)) piece->seqs.push_back(seq);
+      newer = seq;
+    }
+  }
   Add(std::move(piece));
 }
 
 // `old` overlaps the new range, of which everything before *lower is added already. Adds the gap
 // before `old` and the pieces of `old`, and moves *lower to the end of what was added.
-void RangeSet::AddOverlap(const RangeFragment& old, Slice* lower, Slice upper, bool unbounded,
-                          uint64_t seq) {
+void RangeSet::AddOverlap(const RangeFragment& old, Slice* lower, const Delete& by) {
   const RangeFragment none;
   const Slice old_lower(old.lower);
   const Slice old_upper(old.upper);
   if (lower->Compare(old_lower) < 0) {
-    AddPiece(none, *lower, old_lower, false, seq);
+    AddPiece(none, *lower, old_lower, false, &by);
     *lower = old_lower;
   } else {
-    AddPiece(old, old_lower, *lower, false, 0);
+    AddPiece(old, old_lower, *lower, false, nullptr);
   }
-  const bool old_ends_last = old.unbounded || (!unbounded && old_upper.Compare(upper) > 0);
+  const bool old_ends_last = old.unbounded || (!by.unbounded && old_upper.Compare(by.upper) > 0);
   if (!old_ends_last) {
-    AddPiece(old, *lower, old_upper, false, seq);
+    AddPiece(old, *lower, old_upper, false, &by);
     *lower = old_upper;
     return;
   }
-  AddPiece(old, *lower, upper, unbounded, seq);
-  if (!unbounded) AddPiece(old, upper, old_upper, old.unbounded, 0);
-  *lower = upper;
+  AddPiece(old, *lower, by.upper, by.unbounded, &by);
+  if (!by.unbounded) AddPiece(old, by.upper, old_upper, old.unbounded, nullptr);
+  *lower = by.upper;
 }
 
 const RangeSet* RangeSet::With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
-                               uint64_t seq) {
+                               uint64_t seq, const ReadLimits& limits) {
+  const Delete by{upper, unbounded, seq, limits};
   auto* const after = new RangeSet;
   const RangeFragment none;
   Slice from = lower;
@@ -75,17 +90,17 @@ const RangeSet* RangeSet::With(const RangeSet* before, Slice lower, Slice upper,
       }
       const bool starts_behind = !unbounded && Slice(old->lower).Compare(upper) >= 0;
       if (done || starts_behind) {
-        if (!done) after->AddPiece(none, from, upper, unbounded, seq);
+        if (!done) after->AddPiece(none, from, upper, unbounded, &by);
         done = true;
         after->Add(old);
         continue;
       }
       const bool last = old->unbounded || (!unbounded && Slice(old->upper).Compare(upper) >= 0);
-      after->AddOverlap(*old, &from, upper, unbounded, seq);
+      after->AddOverlap(*old, &from, by);
       done = last;
     }
   }
-  if (!done) after->AddPiece(none, from, upper, unbounded, seq);
+  if (!done) after->AddPiece(none, from, upper, unbounded, &by);
   return after;
 }
 

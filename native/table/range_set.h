@@ -27,11 +27,21 @@ struct RangeFragment {
   uint64_t OldestAbove(uint64_t seq) const;
 };
 
+// At which sequences somebody may read, now or later: from the floor on, and those of the views.
+struct ReadLimits {
+  uint64_t floor = 0;
+  const std::vector<uint64_t>* views = nullptr;  // sorted; null: none
+
+  // Whether it can be told apart that something of `seq` was followed by something of `next`.
+  bool AnyIn(uint64_t seq, uint64_t next) const;
+};
+
 class RangeSet {
  public:
-  // Each returns a list with one reference, or null for an empty one. `before` may be null.
+  // Each returns a list with one reference, or null for an empty one. `before` may be null. Where
+  // the new delete hides older ones from everybody, these go.
   static const RangeSet* With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
-                              uint64_t seq);
+                              uint64_t seq, const ReadLimits& limits = ReadLimits());
   static const RangeSet* WithoutUpTo(const RangeSet* before, uint64_t seq);
   // Requires: the fragments ascend, do not overlap, and each has sequences, falling.
   static const RangeSet* Of(std::vector<RangeFragment> fragments);
@@ -59,9 +69,15 @@ class RangeSet {
   RangeSet() = default;
   ~RangeSet() = default;
   void Add(std::shared_ptr<const RangeFragment> fragment);
-  void AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded, uint64_t seq);
-  void AddOverlap(const RangeFragment& old, Slice* lower, Slice upper, bool unbounded,
-                  uint64_t seq);
+  struct Delete {
+    Slice upper;
+    bool unbounded;
+    uint64_t seq;
+    ReadLimits limits;
+  };
+  void AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded,
+                const Delete* by);
+  void AddOverlap(const RangeFragment& old, Slice* lower, const Delete& by);
 
   std::vector<std::shared_ptr<const RangeFragment>> fragments_;
   uint64_t oldest_seq_ = UINT64_MAX;
