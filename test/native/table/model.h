@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,25 @@ class Random {
  private:
   uint64_t state_;
 };
+
+// Keys of many shapes: empty, shared prefixes of all lengths, bytes of zero, long.
+inline std::string KeyOf(uint64_t number, int shape) {
+  char text[64];
+  switch (shape) {
+    case 0:
+      std::snprintf(text, sizeof text, "%016llu", static_cast<unsigned long long>(number));
+      return text;
+    case 1:
+      return std::string(number % 40, 'a') + std::string(number / 40 % 4, '\0');
+    case 2:
+      std::snprintf(text, sizeof text, "%llx", static_cast<unsigned long long>(number * 7919));
+      return std::string(50, 'p') + text;
+    default: {
+      uint64_t mixed = number * 0x9e3779b97f4a7c15;
+      return std::string(reinterpret_cast<const char*>(&mixed), 8);
+    }
+  }
+}
 
 inline Mutation PutOf(Slice key, Slice value, uint64_t seq, uint64_t expires_at_ms = 0) {
   Mutation mutation;

@@ -2,7 +2,6 @@
 #include "model.h"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace gapless::table {
 namespace {
@@ -11,25 +10,6 @@ struct OpenView {
   uint64_t id;
   ReadPoint at;
 };
-
-// Keys of many shapes: empty, shared prefixes of all lengths, bytes of zero, long.
-std::string KeyOf(uint64_t number, int shape) {
-  char text[64];
-  switch (shape) {
-    case 0:
-      std::snprintf(text, sizeof text, "%016llu", static_cast<unsigned long long>(number));
-      return text;
-    case 1:
-      return std::string(number % 40, 'a') + std::string(number / 40 % 4, '\0');
-    case 2:
-      std::snprintf(text, sizeof text, "%llx", static_cast<unsigned long long>(number * 7919));
-      return std::string(50, 'p') + text;
-    default: {
-      uint64_t mixed = number * 0x9e3779b97f4a7c15;
-      return std::string(reinterpret_cast<const char*>(&mixed), 8);
-    }
-  }
-}
 
 class Trial {
  public:
