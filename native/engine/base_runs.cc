@@ -21,7 +21,6 @@ class FlowInput {
  public:
   FlowInput(const BaseRunsRequest& request, size_t index)
       : expected_(request.token->flows[index]),
-        last_seq_(request.token->meta.position.seq),
         path_(io::JoinPath(request.flows, io::FlowName(expected_.flow))) {}
 
   Status Open(const BaseRunsRequest& request) {
@@ -40,9 +39,7 @@ class FlowInput {
     if (!valid_) return AtEnd();
     ++entries_;
     bytes_ += entry_.key.size() + entry_.value.size();
-    if (entry_.seq != 0 && entry_.seq <= last_seq_) return Status::Ok();
-    return Status::Corrupt("an entry of the flow lies behind the snapshot's position", path_, 0)
-        .With("what", "format");
+    return Status::Ok();
   }
 
   bool valid() const { return valid_; }
@@ -56,7 +53,6 @@ class FlowInput {
   }
 
   const snapshot::FlowSummary expected_;
-  const uint64_t last_seq_;
   const std::string path_;
   std::unique_ptr<snapshot::FlowReader> reader_;
   table::Entry entry_;

@@ -367,6 +367,11 @@ Status Builder::InstallSteps() {
   // Log first: everything of it is durable before a manifest speaks of it.
   const Status closed = log_->Close([](const Position&) { return Status::Ok(); });
   log_.reset();
+  // It is this log that failed, not the live one.
+  if (closed.Is(Code::kPoisoned)) {
+    return Status::Error(Code::kIo, "the log of the new generation failed: " + closed.message())
+        .WithFile(closed.file(), closed.offset());
+  }
   RETURN_IF_ERROR(closed);
   manifest_.generation = number_;
   manifest_.number = 1;

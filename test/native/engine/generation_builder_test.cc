@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/thread.h"
+#include "engine/manifest.h"
+#include "engine/offline.h"
 #include "full_sync.h"
 #include "io/file_names.h"
 
@@ -397,6 +400,19 @@ struct Crossing {
   }
 };
 
+// Nothing else stands in the directory of runs: no flow, no half of a run.
+bool RunsAreThoseOfTheManifest(io::FaultFileSystem* disk) {
+  const std::string generation = "/db/" + GenerationsOf(disk).front();
+  const Result<Manifest> manifest = ReadManifest(disk, generation);
+  if (!manifest.ok()) return false;
+  std::vector<std::string> wanted;
+  for (const table::RunInfo& run : manifest.value().runs) {
+    wanted.push_back(io::RunName(run.number));
+  }
+  std::sort(wanted.begin(), wanted.end());
+  return disk->List(generation + "/runs").value() == wanted;
+}
+
 // What a store that opens on `disk` holds: 0 the old state, 1 the new one, 2 neither.
 int OutcomeOn(io::FaultFileSystem* disk, const Crossing& crossing, std::string* why) {
   io::FakeClock clock;
@@ -415,9 +431,54 @@ int OutcomeOn(io::FaultFileSystem* disk, const Crossing& crossing, std::string* 
   const Position& end = outcome == 0 ? crossing.source.transfer.end : crossing.next.end;
   if (engine->progress().visible != end || !engine->complete()) outcome = 2;
   CHECK_OK(engine->Release());
+  const Result<VerifyReport> verified = Verify(disk, "/db", true);
+  if (!verified.ok() || !verified.value().damage.empty()) outcome = 2;
+  if (!RunsAreThoseOfTheManifest(disk)) outcome = 2;
   if (StandsThere(disk, "/db/incoming") || GenerationsOf(disk).size() != 1) outcome = 2;
   *why = "opened at the wrong state, or with files left over";
   return outcome;
+}
+
+TEST(
+    "an error of the disk at any step of a full sync is typed and leaves the old state or the "
+    "new") {
+  const Crossing crossing;
+  size_t outcomes[2] = {0, 0};
+  for (uint64_t n = 0; !check::Failed(); ++n) {
+    std::unique_ptr<io::FaultFileSystem> disk = crossing.disk->Clone();
+    Bench replica;
+    MakeReplica(&replica);
+    replica.options.fs = disk.get();
+    REQUIRE_OK(replica.Open());
+    io::FaultRule rule;
+    rule.first_operation = disk->operations() + 1;
+    rule.skip = n;
+    rule.sys_errno = n % 2 == 0 ? ENOSPC : EIO;
+    disk->AddRule(rule);
+    const Status synced = FullSync(replica.engine.get(), crossing.next);
+    const bool struck = disk->FaultsStruck() != 0;
+    disk->ClearRules();
+    if (!struck) {
+      CHECK_OK(synced);
+      break;
+    }
+    const bool is_new = Equals(replica.engine.get(), crossing.source.model);
+    CHECK(is_new || Equals(replica.engine.get(), crossing.old_model));
+    CHECK(!synced.ok() || is_new);
+    CHECK(synced.ok() || synced.Is(Code::kIo) || synced.Is(Code::kNoSpace));
+    (void)replica.Close();
+    std::string why;
+    const int outcome = OutcomeOn(disk.get(), crossing, &why);
+    if (outcome == 2 || (is_new && outcome == 0)) {
+      check::Fail(
+          __FILE__, __LINE__,
+          "operation " + std::to_string(n) + " failed with " + synced.ToString() + ": " + why);
+      return;
+    }
+    ++outcomes[outcome];
+  }
+  CHECK_GT(outcomes[0], 30u);
+  CHECK_GT(outcomes[1], 2u);
 }
 
 TEST("a crash at any step of a full sync leaves the old generation or the new one") {

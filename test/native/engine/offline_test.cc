@@ -104,15 +104,15 @@ TEST("every changed byte below the durable end of the log is named with its plac
 TEST("damage in several files is told for each, the first place of each") {
   SyncedStore store;
   io::FaultFileSystem& fs = store.replica.fs;
-  std::string flow;
+  std::string run;
   std::string segment;
   for (const std::string& path : fs.ListAll()) {
-    if (path.find("/flow-00001") != std::string::npos) flow = path;
+    if (path.find("/run-") != std::string::npos) run = path;
     if (path.find(".log") != std::string::npos) segment = path;
   }
   fs.FlipBits("/db/CURRENT", 3, 1);
   fs.FlipBits("/db/STATE", 100, 1);
-  fs.FlipBits(flow, 200, 1);
+  fs.FlipBits(run, 200, 1);
   fs.FlipBits(segment, 300, 1);
   const Result<VerifyReport> report = Verify(&fs, "/db", true);
   REQUIRE_OK(report);
@@ -120,7 +120,7 @@ TEST("damage in several files is told for each, the first place of each") {
   CHECK_EQ(damage.size(), 4u);
   CHECK(FindDamage(damage, "CURRENT") != nullptr);
   CHECK(FindDamage(damage, "STATE") != nullptr);
-  CHECK(FindDamage(damage, flow.substr(4)) != nullptr);
+  CHECK(FindDamage(damage, run.substr(4)) != nullptr);
   const log::Damage* log = FindDamage(damage, segment.substr(4));
   REQUIRE(log != nullptr);
   CHECK_EQ(log->kind, std::string("log"));
