@@ -75,7 +75,8 @@ Status RunFile::CheckPlace(BlockPlace place) const {
   const bool inside = place.position >= kRunHeaderBytes && place.position <= end &&
                       place.bytes >= kBlockHeaderBytes && place.bytes <= end - place.position;
   if (inside) return Status::Ok();
-  return Corrupt("format", "a block would lie outside of the file", place.position);
+  return Corrupt("format", "a block would lie outside of the file",
+                 std::min(place.position, file_bytes_));
 }
 
 Status RunFile::VerifyHeader(Slice block, uint64_t position, BlockType type) const {

@@ -106,7 +106,7 @@ TEST("keys of the greatest length and values of megabytes come back") {
     place.options.compression = compression;
     RunModel model;
     const std::string stem(32 * 1024, 'k');
-    for (char c = 'a'; c <= 'z'; ++c) model.Put(stem + c, 30, std::string(10, c));
+    for (char c = 'a'; c <= 'h'; ++c) model.Put(stem + c, 30, std::string(10, c));
     model.Put(stem, 3, "shorter");
     model.Put(stem.substr(1), 3, "shorter still");
     model.Put("large", 2, std::string(5 << 20, 'x'));
