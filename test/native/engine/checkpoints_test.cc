@@ -1,10 +1,14 @@
 // Publication and release of checkpoints: what is kept, what goes, and that no crash and no error
 // of the disk leaves a manifest without its runs.
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
+#include <set>
 
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "base/thread.h"
 #include "checkpoints_fixture.h"
 
 namespace gapless::engine::test {
@@ -383,6 +387,46 @@ TEST("while a manifest is in doubt nothing is removed, and the next publication 
   CHECK(!runs.checkpoints->in_doubt());
   CHECK(!runs.fs.Exists(RunPath(5)).value());
   CHECK(FilesOf(runs.fs) == ExpectedFiles(runs.checkpoints->kept()));
+}
+
+TEST("numbers and what is kept are shown to every thread while another one publishes") {
+  Runs runs;
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> wrong{0};
+  std::vector<std::vector<uint64_t>> numbers(2);
+  std::vector<std::unique_ptr<Thread>> threads;
+  for (std::vector<uint64_t>& taken : numbers) {
+    threads.push_back(std::make_unique<Thread>());
+    REQUIRE_OK(threads.back()->Start("reader", [&runs, &stop, &wrong, &taken] {
+      uint64_t base = 0;
+      while (!stop.load()) {
+        if (taken.size() < 1000) taken.push_back(runs.checkpoints->NextRunNumber());
+        const auto kept = runs.checkpoints->kept();
+        const uint64_t now = runs.checkpoints->base_offset();
+        if (now < base || kept.size() > 2 || runs.checkpoints->in_doubt()) ++wrong;
+        if (kept.size() == 2 && kept[0]->kept != kept[1]->number) ++wrong;
+        base = now;
+      }
+    }));
+  }
+  for (uint64_t i = 1; i <= 60; ++i) {
+    CHECK_OK(runs.Flush(i * 10, i * 10 - 5));
+    CHECK_OK(runs.Merge(i % 2));
+  }
+  stop = true;
+  for (const auto& thread : threads) thread->Join();
+  CHECK_EQ(wrong.load(), 0u);
+  std::set<uint64_t> all;
+  size_t taken = 0;
+  for (const Manifest& manifest : runs.published) {
+    for (const uint64_t number : NumbersOf(manifest)) all.insert(number);
+  }
+  const size_t published = all.size();
+  for (const std::vector<uint64_t>& some : numbers) {
+    all.insert(some.begin(), some.end());
+    taken += some.size();
+  }
+  CHECK_EQ(all.size(), published + taken);
 }
 
 TEST("a kept manifest that is missing, damaged or of another generation is refused by name") {
