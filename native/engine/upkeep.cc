@@ -208,7 +208,7 @@ uint64_t Upkeep::Level0Runs() const {
     const table::ShardRuns& runs = tree->shard(shard);
     // Where a run is damaged, merging cannot catch up: the others are not held up for that.
     bool damaged = false;
-    for (uint32_t level = 0; level < 2 && !excluded.empty(); ++level) {
+    for (uint32_t level = 0; level < table::kLevelsMax && !excluded.empty(); ++level) {
       for (const auto& run : runs.levels[level]) {
         damaged = damaged || excluded.contains(run->info().number);
       }
@@ -218,8 +218,8 @@ uint64_t Upkeep::Level0Runs() const {
   return most;
 }
 
-void Upkeep::FillReport(StoreReport* report) const {
-  const std::shared_ptr<const table::RunTree> tree = generation_->store.runs();
+void Upkeep::FillRuns(const Generation& generation, StoreReport* report) {
+  const std::shared_ptr<const table::RunTree> tree = generation.store.runs();
   report->levels.assign(table::kLevelsMax, LevelReport{});
   for (uint32_t shard = 0; shard < tree->shards(); ++shard) {
     const table::ShardRuns& runs = tree->shard(shard);
@@ -233,7 +233,11 @@ void Upkeep::FillReport(StoreReport* report) const {
     report->live_bytes_estimate += LiveBytes(runs);
   }
   report->run_bytes = tree->bytes();
-  report->merge_debt_bytes = table::MergeDebt(*tree, picker_);
+}
+
+void Upkeep::FillReport(StoreReport* report) const {
+  FillRuns(*generation_, report);
+  report->merge_debt_bytes = table::MergeDebt(*generation_->store.runs(), picker_);
   const MutexLock lock(&mutex_);
   report->upkeep = report_;
   report->upkeep.damaged_runs = excluded_.size();

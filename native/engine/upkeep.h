@@ -92,6 +92,8 @@ class Upkeep {
   void OnPoisoned();
   Position checkpoint() const;
   void FillReport(StoreReport* report) const;
+  // What can be said of the runs of any generation, one that nothing is written to included.
+  static void FillRuns(const Generation& generation, StoreReport* report);
   // Runs in level 0 of the shard that has most, where merging may make them fewer.
   uint64_t Level0Runs() const;
 

@@ -179,7 +179,12 @@ StoreReport EngineImpl::store_report() const {
   const std::shared_ptr<Generation> live = Live();
   report.store = live->store.stats();
   report.memtable_limit_bytes = options_.memtable_bytes;
-  if (live->upkeep != nullptr) live->upkeep->FillReport(&report);
+  if (live->upkeep != nullptr) {
+    live->upkeep->FillReport(&report);
+  } else {
+    Upkeep::FillRuns(*live, &report);
+    report.checkpoint = live->checkpoints->newest()->meta.position;
+  }
   const uint64_t now = options_.clock->MonotonicUs();
   const uint64_t oldest = OldestViewUs();
   if (oldest <= now) report.oldest_view_age_ms = (now - oldest) / 1000;
