@@ -83,8 +83,9 @@ class Upkeep {
   // with its error. kClosed, kPoisoned, kTimeout.
   Status AwaitCheckpoint(uint64_t offset, uint64_t timeout_ms);
   // Asks for a merge of what overlaps `extent` down to the bottom, once the checkpoint stands at
-  // `through`. Returns its number.
-  Result<uint64_t> StartCompact(const table::Extent& extent, uint64_t through);
+  // `through`; `bytes_before` is for its report. Returns its number.
+  Result<uint64_t> StartCompact(const table::Extent& extent, uint64_t through,
+                                uint64_t bytes_before);
   // Waits so long at most; empty: not done yet. kClosed, kUsage (unknown), or what ended it: each
   // number is answered once.
   Result<std::optional<CompactReport>> AwaitCompact(uint64_t compaction, uint64_t timeout_us);

@@ -132,12 +132,13 @@ Status EngineImpl::Checkpoint(uint64_t timeout_ms) {
 }
 
 Result<uint64_t> EngineImpl::StartCompact(const std::optional<table::Extent>& extent) {
+  const uint64_t bytes_before = Live()->store.runs()->bytes();
   std::shared_ptr<Generation> live;
   const Result<uint64_t> through = WantCheckpoint(&live);
   if (!through.ok()) return through.status();
   table::Extent all;
   all.unbounded = true;
-  return live->upkeep->StartCompact(extent.value_or(all), through.value());
+  return live->upkeep->StartCompact(extent.value_or(all), through.value(), bytes_before);
 }
 
 Result<std::optional<CompactReport>> EngineImpl::AwaitCompact(uint64_t compaction,

@@ -241,11 +241,12 @@ void Upkeep::EndMerge(const NextMerge& next, const Status& status) {
   if (waits) EndRequestLocked(status);
 }
 
-Result<uint64_t> Upkeep::StartCompact(const table::Extent& extent, uint64_t through) {
+Result<uint64_t> Upkeep::StartCompact(const table::Extent& extent, uint64_t through,
+                                      uint64_t bytes_before) {
   auto request = std::make_shared<CompactRequest>();
   request->extent = extent;
   request->through = through;
-  request->report.bytes_before = generation_->store.runs()->bytes();
+  request->report.bytes_before = bytes_before;
   const MutexLock lock(&mutex_);
   RETURN_IF_ERROR(EndedLocked());
   if (closing_ || merging_ended_) return Status::Error(Code::kClosed, "the store is closed");
