@@ -150,7 +150,7 @@ Status Upkeep::Move(const table::MergePlan& plan) {
 Status Upkeep::MergePlanned(const table::MergePlan& plan) {
   table::MergeRequest request;
   for (const auto& run : plan.inputs) {
-    request.inputs.push_back({table::Run::NewStream(run), run->ranges()});
+    request.inputs.push_back({table::Run::NewStream(run), run->ranges(), &run->info()});
   }
   request.protected_seqs = generation_->store.ProtectedSeqs();
   request.bottom = plan.bottom;
