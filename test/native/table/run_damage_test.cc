@@ -176,7 +176,7 @@ void ReadAll(const std::shared_ptr<const Run>& run, const RunModel& model) {
   }
 }
 
-TEST("a flipped byte under right checksums crashes nothing, and Verify finds it") {
+TEST("a flipped byte under right checksums crashes nothing, and Verify finds what leads astray") {
   const RunModel model = SmallModel();
   io::FaultFileSystem fs;
   const RunInfo info = WriteSmall(&fs, model);
@@ -201,6 +201,50 @@ TEST("a flipped byte under right checksums crashes nothing, and Verify finds it"
   }
   // Another value or expiry is as good as the true one; a filter may hold more than it must.
   CHECK_LT(unseen, sound.size() / 2);
+}
+
+// The file position of the first block of a type.
+size_t FirstOf(const std::string& file, BlockType type) {
+  size_t at = kRunHeaderBytes;
+  while (file[at + kBlockType] != static_cast<char>(type)) {
+    at += kBlockHeaderBytes + LoadU32(file.data() + at);
+  }
+  return at;
+}
+
+TEST("Verify finds a filter or a tag that would hide a key") {
+  const RunModel model = SmallModel();
+  io::FaultFileSystem fs;
+  const RunInfo info = WriteSmall(&fs, model);
+  const std::string sound = fs.ReadRaw(kPath);
+  const size_t page = FirstOf(sound, BlockType::kPage);
+  const size_t page_raw = page + kBlockHeaderBytes;
+  const size_t data_raw = kRunHeaderBytes + kBlockHeaderBytes;
+  const size_t tags = data_raw + kDataHeadBytes + 2 * LoadU32(sound.data() + data_raw);
+  const std::vector<std::function<uint64_t(std::string*)>> changes = {
+      [page, page_raw](std::string* file) {
+        const size_t filter = LoadU32(file->data() + page_raw + kIndexExtraBytes);
+        std::fill_n(file->begin() + static_cast<long>(page_raw + kIndexHeadBytes), filter, '\0');
+        return page;
+      },
+      [tags](std::string* file) {
+        (*file)[tags] = static_cast<char>((*file)[tags] ^ 1);
+        return kRunHeaderBytes;
+      },
+  };
+  for (const auto& change : changes) {
+    std::string bytes = sound;
+    const uint64_t at = change(&bytes);
+    Seal(&bytes);
+    fs.PutRaw(kPath, bytes);
+    Examiner examiner(&fs, model, info);
+    REQUIRE_OK(examiner.Open());
+    const auto damage = examiner.Verify();
+    REQUIRE_OK(damage);
+    REQUIRE_EQ(damage.value().size(), 1);
+    CHECK_EQ(damage.value()[0].what, "order");
+    CHECK_EQ(damage.value()[0].offset, at);
+  }
 }
 
 TEST("every truncation of a run is refused, also where its manifest agrees with it") {
