@@ -11,9 +11,13 @@ function scramble(index: number): number {
   return (x ^ (x >>> 16)) >>> 0;
 }
 
+const keyWords = Buffer.alloc(8);
+
+/** In one piece: a string that is put together from two costs its first user the joining. */
 export function keyAt(index: number): string {
-  const word = scramble(index).toString(16).padStart(8, '0');
-  return `${word}${(~index >>> 0).toString(16).padStart(8, '0')}`;
+  keyWords.writeUInt32BE(scramble(index), 0);
+  keyWords.writeUInt32BE(~index >>> 0, 4);
+  return keyWords.toString('hex');
 }
 
 export function keysUpTo(count: number): string[] {

@@ -1,5 +1,6 @@
 /**
  * `npm run bench -- [workload ...] [--full] [--trials N] [--json] [--markdown] [--save NAME] [--list]`
+ * `npm run bench -- --compare [--full | --huge] [--values 16,100] [--peers lmdb,rocksdb] [--cache SIZE] [...]`
  *
  * Runs each trial of each case in a process of its own, one after the other, and prints one table on stdout; progress
  * goes to stderr. --json and --markdown change the form of the answer, --save also writes bench/results/NAME.json.
@@ -10,6 +11,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { type ComparePlan, compare, compareSizes, peerNames } from './compare/compare.js';
+import { compareMarkdown, compareTable } from './compare/report.js';
 import { describeEnvironment, makeDirectory } from './environment.js';
 import { markdown, type Report, type Row, rowsOf, table } from './report.js';
 import { type Case, fullSizes, type Outcome, type Sizes, smallSizes, type Workload } from './workload.js';
@@ -83,7 +86,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     full: { type: 'boolean', default: false },
+    huge: { type: 'boolean', default: false },
     micro: { type: 'boolean', default: false },
+    compare: { type: 'boolean', default: false },
+    values: { type: 'string', default: '100,16,1024,65536' },
+    peers: { type: 'string', default: peerNames.join(',') },
+    cache: { type: 'string', default: '64m' },
     trials: { type: 'string', default: '3' },
     json: { type: 'boolean', default: false },
     markdown: { type: 'boolean', default: false },
@@ -91,23 +99,70 @@ const { values, positionals } = parseArgs({
     list: { type: 'boolean', default: false },
   },
 });
+
+function wholeNumber(text: string, what: string): number {
+  const number = Number(text);
+  if (!Number.isSafeInteger(number) || number < 1) usage(`${what} must be a whole number of at least 1`);
+  return number;
+}
+
+const memtableBytes = 64 * 1024 * 1024;
+
+function comparePlan(trials: number): ComparePlan {
+  const wanted = values.peers.split(',').filter((name) => name !== '');
+  for (const name of wanted) {
+    if (!peerNames.includes(name)) usage(`no peer "${name}" (there are ${peerNames.join(', ')})`);
+  }
+  const cache = /^(\d+)m$/.exec(values.cache)?.[1];
+  if (cache === undefined) usage('--cache takes MiB, like 64m');
+  return {
+    sizes: compareSizes[values.huge ? 'huge' : values.full ? 'full' : 'default'],
+    trials,
+    valueBytes: values.values.split(',').map((text) => wholeNumber(text, '--values')),
+    cacheBytes: Number(cache) * 1024 * 1024,
+    memtableBytes,
+    peers: wanted,
+  };
+}
+
+/** What is printed, in all three forms, and whether everything of ours worked. */
+interface Answer {
+  readonly report: object;
+  readonly table: () => string;
+  readonly markdown: () => string;
+  readonly ok: boolean;
+}
+
+async function compareAll(trials: number): Promise<Answer> {
+  const plan = comparePlan(trials);
+  const result = await compare(plan);
+  const report = { environment, plan, seconds: (performance.now() - begun) / 1000, ...result };
+  return { report, table: () => compareTable(report), markdown: () => compareMarkdown(report), ok: result.ok };
+}
+
+async function ownWorkloads(trials: number): Promise<Answer> {
+  const sizes = values.full ? fullSizes : smallSizes;
+  const { rows, ok } = await runAll(choose(positionals, values.micro), sizes, trials);
+  const report: Report = { environment, sizes, seconds: (performance.now() - begun) / 1000, rows };
+  return { report, table: () => table(report), markdown: () => markdown(report), ok };
+}
+
 if (values.list) usage('Nothing is run with --list.');
-const trials = Number(values.trials);
-if (!Number.isSafeInteger(trials) || trials < 1) usage('--trials must be a whole number of at least 1');
+const trials = wholeNumber(values.trials, '--trials');
 if (values.save !== undefined && !/^[\w.-]+$/.test(values.save)) usage('--save must be a plain name');
+if (values.huge && !values.compare) usage('--huge belongs to --compare');
 
 const load = loadavg()[0] ?? 0;
 const begun = performance.now();
 const probe = makeDirectory();
 const environment = describeEnvironment(probe, load);
 rmSync(probe, { recursive: true });
-const sizes = values.full ? fullSizes : smallSizes;
-const { rows, ok } = await runAll(choose(positionals, values.micro), sizes, trials);
-const report: Report = { environment, sizes, seconds: (performance.now() - begun) / 1000, rows };
-const json = `${JSON.stringify(report, null, 2)}\n`;
-process.stdout.write(values.json ? json : values.markdown ? markdown(report) : table(report));
+const answer = await (values.compare ? compareAll(trials) : ownWorkloads(trials));
+const json = `${JSON.stringify(answer.report, null, 2)}\n`;
+process.stdout.write(values.json ? json : values.markdown ? answer.markdown() : answer.table());
 if (values.save !== undefined) {
   mkdirSync(results, { recursive: true });
   writeFileSync(new URL(`./${values.save}.json`, `file://${results}`), json);
+  writeFileSync(new URL(`./${values.save}.md`, `file://${results}`), answer.markdown());
 }
-process.exitCode = ok ? 0 : 1;
+process.exitCode = answer.ok ? 0 : 1;

@@ -70,19 +70,30 @@ export function describe({ environment, sizes, seconds }: Report): string {
   return `${machine}\n${size}; medians over the trials, with the lowest and highest\n${run}`;
 }
 
-export function table(report: Report): string {
-  const lines = [heads, ...report.rows.map(cells)];
-  const widths = heads.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+/** Columns of the same width; those in `texts` begin at the left, the others end at the right. */
+export function aligned(lines: readonly (readonly string[])[], texts: readonly number[]): string {
+  const columns = lines[0] ?? [];
+  const widths = columns.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
   const pad = (text: string, column: number): string => {
-    const isText = column === 0 || column === heads.length - 1;
-    return isText ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
+    return texts.includes(column) ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
   };
-  return `${describe(report)}\n\n${lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n')}\n`;
+  return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
+}
+
+export function markdownTable(lines: readonly (readonly string[])[], texts: readonly number[]): string {
+  const line = (parts: readonly string[]): string => `| ${parts.join(' | ')} |`;
+  const [columns = [], ...rows] = lines;
+  const rule = columns.map((_, column) => (texts.includes(column) ? '---' : '---:'));
+  return [columns, rule, ...rows].map(line).join('\n');
+}
+
+const textColumns = [0, heads.length - 1];
+
+export function table(report: Report): string {
+  return `${describe(report)}\n\n${aligned([heads, ...report.rows.map(cells)], textColumns)}\n`;
 }
 
 export function markdown(report: Report): string {
-  const line = (parts: readonly string[]): string => `| ${parts.join(' | ')} |`;
-  const rule = heads.map((_, column) => (column === 0 || column === heads.length - 1 ? '---' : '---:'));
-  const rows = report.rows.map((row) => line(cells(row)));
-  return `${describe(report).replaceAll('\n', '  \n')}\n\n${[line(heads), line(rule), ...rows].join('\n')}\n`;
+  const lines = [heads, ...report.rows.map(cells)];
+  return `${describe(report).replaceAll('\n', '  \n')}\n\n${markdownTable(lines, textColumns)}\n`;
 }

@@ -9,7 +9,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** Native rooms from the lowest up. Which room may include which is checked by test/tidy.test.ts. */
 export const rooms = ['base', 'io', 'log', 'table', 'snapshot', 'ring', 'engine'];
 
-/** Every file below `dir` (relative to the checkout) whose name ends with `suffix`; [] when there is no such dir. */
+/** Our files below `dir` (relative to the checkout) whose names end with `suffix`; [] when there is no such dir. */
 export function filesBelow(dir, suffix) {
   let entries;
   try {
@@ -21,7 +21,7 @@ export function filesBelow(dir, suffix) {
   const found = [];
   for (const entry of entries) {
     const path = `${dir}/${entry.name}`;
-    if (entry.isDirectory()) found.push(...filesBelow(path, suffix));
+    if (entry.isDirectory() && entry.name !== 'node_modules') found.push(...filesBelow(path, suffix));
     else if (entry.name.endsWith(suffix)) found.push(path);
   }
   return found.sort();
