@@ -8,6 +8,7 @@ import type { NativeLogChunk } from './binding/contract.js';
 import { type KeyRange, toBounds } from './bounds.js';
 import { Changes, type ChangesOptions } from './changes.js';
 import type { Commit, WriteOptions } from './commit.js';
+import { type Compaction, type CompactOptions, compactRange } from './compaction.js';
 import { type Digest, digestOfView } from './digest.js';
 import { OperationEncoder } from './encoder.js';
 import { createError, GaplessError } from './errors.js';
@@ -21,7 +22,8 @@ import { type Entry, Reads } from './reads.js';
 import type { Replication } from './replication/ports.js';
 import type { Bytes } from './scratch.js';
 import { type SnapshotResult, writeSnapshot } from './snapshot.js';
-import { buildStatus, delayResolutionMs, type Stats, type Status } from './status.js';
+import { buildStats, type Stats } from './stats.js';
+import { buildStatus, delayResolutionMs, type Status } from './status.js';
 import { type VerifyResult, verifyOpen } from './verify.js';
 import { packageVersion } from './version.js';
 import { View, type ViewHost } from './view.js';
@@ -87,6 +89,15 @@ export class Database {
   get(key: Bytes): Buffer | undefined {
     this.#node.check();
     return this.#reads.get(key);
+  }
+
+  /**
+   * Copies the value to `into`, from byte `at` on, and returns its length; undefined: there is none. A value that is
+   * longer than the room is not copied: compare the length. Costs no allocation.
+   */
+  getInto(key: Bytes, into: Uint8Array, at = 0): number | undefined {
+    this.#node.check();
+    return this.#reads.getInto(key, into, at);
   }
 
   /** The value with the version of its last write, or undefined. */
@@ -212,6 +223,14 @@ export class Database {
     return this.#node.track(this.#snapshot(path, options));
   }
 
+  /**
+   * Merges everything in the range down to the bottom: what was overwritten or deleted gives its space back now, not
+   * when merging comes to it. For the whole store without a range. Reads and writes go on.
+   */
+  compact(range: KeyRange = {}, options: CompactOptions = {}): Promise<Compaction> {
+    return this.#node.track(this.#compact(range, options));
+  }
+
   /** Batches behind a position, as they become durable (`'sync'` stores) or written, for ever. */
   changes(options: ChangesOptions = {}): Changes {
     this.#node.check();
@@ -251,11 +270,10 @@ export class Database {
     });
   }
 
+  /** Sizes, and what background work has done and has still to do. */
   stats(): Stats {
     this.#node.check();
-    const { store, committer } = this.#node;
-    const pendingCommits = committer.pending;
-    return { counters: store.counters(), log: store.logStats(), store: store.storeStats(), pendingCommits };
+    return buildStats(this.#node.store, this.#node.committer.pending);
   }
 
   on<N extends EventName>(event: N, listener: (event: EventOf<N>) => void): this {
@@ -382,6 +400,11 @@ export class Database {
     this.#node.check();
     refuseUnknown(options, ['deep'], '');
     return await verifyOpen(this.#node.store, options.deep === true, this.#node.check);
+  }
+
+  async #compact(range: KeyRange, options: CompactOptions): Promise<Compaction> {
+    this.#node.check();
+    return await compactRange(this.#node.store, range, options, this.#node.check);
   }
 
   async #snapshot(path: string, options: SnapshotOptions): Promise<SnapshotResult> {

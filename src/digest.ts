@@ -11,10 +11,16 @@ export interface Digest {
   readonly digest: string;
 }
 
-/** Shard by shard in background threads; the view must stay open until this resolves. */
+/** Shard by shard in background threads; the view must stay open until this settles, which is behind all of them. */
 export async function digestOfView(store: NativeStore, view: number, position: Position): Promise<Digest> {
   const { shards } = store.identity();
-  const parts = await Promise.all(Array.from({ length: shards }, (_, shard) => store.digestShard(view, shard)));
+  const settled = await Promise.allSettled(
+    Array.from({ length: shards }, (_, shard) => store.digestShard(view, shard)),
+  );
+  const parts = settled.map((part) => {
+    if (part.status === 'rejected') throw part.reason;
+    return part.value;
+  });
   const sum = parts.reduce((total, part) => BigInt.asUintN(128, total + part.sum), 0n);
   return {
     position,

@@ -5,6 +5,7 @@ export type { Batch } from './batch.js';
 export type { KeyRange } from './bounds.js';
 export type { Changes, ChangesOptions } from './changes.js';
 export type { Commit, WriteOptions } from './commit.js';
+export type { Compaction, CompactOptions } from './compaction.js';
 export type {
   Database,
   DigestOptions,
@@ -60,7 +61,8 @@ export type { Replication, ReplicationStatus } from './replication/ports.js';
 export type { Bytes } from './scratch.js';
 export type { SnapshotResult } from './snapshot.js';
 export { type DirectoryStat, statDirectory } from './stat.js';
-export type { Stats, Status } from './status.js';
+export type { BackgroundWork, RunStats, SpaceStats, Stats, StoreStatus } from './stats.js';
+export type { Status } from './status.js';
 export type { VerifyResult } from './verify.js';
 export { packageVersion } from './version.js';
 export type { View } from './view.js';

@@ -7,6 +7,7 @@
  */
 import { type Clock, systemClock } from './base/clock.js';
 import {
+  compressionCodes,
   type DurabilityName,
   durabilityCodes,
   type NativeAddon,
@@ -238,6 +239,7 @@ function nativeOptions(given: OpenOptions, options: Options): NativeOpenOptions 
     }
   }
   if (given.durability !== undefined) native['durability'] = durabilityCodes[options.durability];
+  if (given.compression !== undefined) native['compression'] = compressionCodes[options.compression];
   for (const name of ['createIfMissing', 'errorIfExists', 'asReplica', 'newNodeId'] as const) {
     if (given[name] !== undefined) native[name] = options[name];
   }

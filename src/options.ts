@@ -15,12 +15,15 @@ export interface Options {
   readonly shards: number;
   readonly segmentBytes: number;
   readonly logRetainBytes: number;
+  readonly memtableBytes: number;
+  readonly cacheBytes: number;
   readonly ringBytes: number;
   readonly compression: Compression;
   readonly viewMaxAgeMs: number;
   readonly snapshotHoldMs: number;
   readonly holdMaxBytes: number;
   readonly slotMaxBytes: number;
+  readonly mergeRateBytes: number;
   readonly readOnly: boolean;
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
@@ -110,6 +113,8 @@ export const optionTable: Readonly<Record<Exclude<keyof Options, 'replication'>,
   shards: count(4, 1, 64, true, 'partitions of the keys, at creation only'),
   segmentBytes: bytes(64 * mib, 64 * kib, gib, true, 'size of a log file'),
   logRetainBytes: bytes(256 * mib, 0, most, true, 'log kept beyond every need'),
+  memtableBytes: bytes(64 * mib, 256 * kib, 4 * gib, true, 'newest writes kept in memory, of all shards together'),
+  cacheBytes: bytes(64 * mib, 0, most, true, 'cache of what was read from runs'),
   ringBytes: {
     type: 'count',
     default: 16 * mib,
@@ -120,11 +125,12 @@ export const optionTable: Readonly<Record<Exclude<keyof Options, 'replication'>,
     store: false,
     help: 'newest log kept in memory for replicas',
   },
-  compression: choice(['none', 'lz4'], 'none', false, 'of snapshots'),
+  compression: choice(['none', 'lz4'], 'none', true, 'of runs and snapshots'),
   viewMaxAgeMs: count(600_000, 0, most, true, 'longest life of a view or range; 0: no limit'),
   snapshotHoldMs: count(600_000, 0, most, true, 'how long a snapshot waits for a joiner that went away'),
   holdMaxBytes: bytes(4 * gib, 0, most, true, 'log that any one hold may pin'),
   slotMaxBytes: bytes(gib, 0, most, true, 'log that a slot of a replica may pin'),
+  mergeRateBytes: bytes(0, 0, most, true, 'bytes a second that background merging may write; 0: no limit'),
   readOnly: flag(true, 'take a shared lock and change nothing'),
   createIfMissing: flag(false, 'create the directory if it does not exist', true),
   errorIfExists: flag(false, 'fail if there is a store already'),

@@ -39,6 +39,17 @@ export class Reads {
     return size === missing ? undefined : this.#getLarge(keyBytes, -size - 2, undefined);
   }
 
+  /** Length of the value, which is copied to `into` if it fits; undefined: missing. */
+  getInto(key: Bytes, into: Uint8Array, at: number): number | undefined {
+    if (!(into instanceof Uint8Array)) throw new TypeError('getInto copies to a Uint8Array');
+    if (!Number.isInteger(at) || at < 0 || at > into.length) {
+      throw new RangeError(`getInto copies to a byte from 0 to ${into.length}, not ${at}`);
+    }
+    const size = this.#store.get(this.#view, this.#scratch.bytes, this.#scratch.write(key), into, at);
+    if (size >= 0) return size;
+    return size === missing ? undefined : -size - 2;
+  }
+
   getEntry(key: Bytes): Entry | undefined {
     const keyBytes = this.#scratch.write(key);
     const words = this.#versionWords;

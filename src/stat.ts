@@ -2,12 +2,12 @@
  * What a directory that is not open holds, as `gapless stat` shows it. Opens it read-only, so that nothing is changed
  * and a live directory answers LOCKED. Any thread.
  */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NativeStore } from './binding/contract.js';
+import type { NativeStat, NativeStore } from './binding/contract.js';
 import { loadAddon } from './binding/load.js';
-import { digestOfView } from './digest.js';
 import type { Position } from './position.js';
+import { spaceOf } from './stats.js';
 
 export interface DirectoryStat {
   readonly format: 1;
@@ -26,9 +26,9 @@ export interface DirectoryStat {
     readonly time: number;
   }[];
   readonly log: { readonly floor: string; readonly end: string; readonly segments: number; readonly bytes: number };
-  readonly runs: { readonly count: number; readonly bytes: number; readonly levels: readonly object[] };
+  readonly runs: { readonly count: number; readonly bytes: number; readonly levels: NativeStat['levels'] };
   readonly keysEstimate: number;
-  /** `live`: keys and values; `total`: the files of all generations. */
+  /** `live`: keys and values, an estimate where runs are large; `total`: files of the live generation. */
   readonly bytes: { readonly live: number; readonly total: number };
   readonly spaceAmplification: number | null;
   readonly snapshots: readonly {
@@ -57,10 +57,10 @@ async function describe(path: string, store: NativeStore): Promise<DirectoryStat
   const { clusterId, nodeId, shards } = store.identity();
   const { floor, end, segments, bytes: logBytes, holds } = store.logStats();
   const meta = store.meta();
+  const { checkpoint, keys, liveBytes, totalBytes, runs, runBytes, levels } = await loadAddon().statStore(path);
   const { view, position } = store.openView();
-  const { bytes: live } = await digestOfView(store, view, position);
   store.releaseView(view);
-  const total = await generationBytes(path);
+  const { live, total, amplification } = spaceOf(liveBytes, totalBytes);
   return {
     format: 1,
     clusterId: /^0+$/.test(clusterId) ? null : clusterId,
@@ -68,15 +68,15 @@ async function describe(path: string, store: NativeStore): Promise<DirectoryStat
     role: store.state().role,
     shards,
     position,
-    checkpoint: store.positionAt(floor),
+    checkpoint,
     epochs: meta.epochs.map(({ epoch, before, chain, nodeId: by, cause, time }) => {
       return { epoch, from: before, chain, nodeId: by, cause, time };
     }),
     log: { floor: `${floor}`, end: `${end}`, segments, bytes: logBytes },
-    runs: { count: 0, bytes: 0, levels: [] },
-    keysEstimate: store.storeStats().keysEstimate,
+    runs: { count: runs, bytes: runBytes, levels },
+    keysEstimate: keys,
     bytes: { live, total },
-    spaceAmplification: live === 0 ? null : Math.round((total / live) * 100) / 100,
+    spaceAmplification: amplification,
     snapshots: await snapshotsOf(path),
     holds: holds.map(({ kind, name, offset, maxBytes }) => {
       return { kind, name, offset: `${offset}`, bytes: Number(end - offset), maxBytes };
@@ -105,14 +105,4 @@ async function namesIn(path: string): Promise<string[]> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
-}
-
-async function generationBytes(path: string): Promise<number> {
-  let total = 0;
-  for (const generation of (await namesIn(path)).filter((name) => name.startsWith('gen-'))) {
-    for (const entry of await readdir(join(path, generation), { recursive: true, withFileTypes: true })) {
-      if (entry.isFile()) total += (await stat(join(entry.parentPath, entry.name))).size;
-    }
-  }
-  return total;
 }

@@ -1,21 +1,15 @@
 /**
- * What a node says about itself: `db.status()`, which is the body of `GET /status`, and `db.stats()`. Pure over the
- * store's answers; positions turn themselves into JSON.
+ * What a node says about itself: `db.status()`, which is the body of `GET /status`. Pure over the store's answers;
+ * positions turn themselves into JSON.
  */
 import type { IntervalHistogram } from 'node:perf_hooks';
-import type {
-  NativeCounters,
-  NativeLogStats,
-  NativeRecovery,
-  NativeStore,
-  NativeStoreStats,
-} from './binding/contract.js';
+import type { NativeCounters, NativeLogStats, NativeRecovery, NativeStore } from './binding/contract.js';
 import type { Progress } from './binding/progress.js';
-import { GaplessError } from './errors.js';
 import type { TailCut } from './events.js';
 import type { Position } from './position.js';
 import type { LinkStatus, ReplicaStatus, ReplicationStatus, ResyncCounts } from './replication/ports.js';
 import type { RingState } from './ring/reader.js';
+import { buildStoreStatus, type StoreStatus } from './stats.js';
 
 export interface RecoveryStatus {
   readonly outcome: string;
@@ -67,28 +61,9 @@ export interface Status {
       readonly maxBytes: number;
     }[];
   };
-  readonly store: {
-    readonly keysEstimate: number;
-    readonly memtableBytes: number;
-    readonly cacheBytes: number;
-    readonly runs: number;
-    readonly bytes: { readonly live: number; readonly total: number };
-    readonly checkpoint: Position | null;
-    readonly openViews: number;
-    readonly oldestViewMs: number;
-    readonly stalls: number;
-  };
+  readonly store: StoreStatus;
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly memory: { readonly rss: number };
-}
-
-/** Counters and sizes of the local store. */
-export interface Stats {
-  readonly counters: NativeCounters;
-  readonly log: NativeLogStats;
-  readonly store: NativeStoreStats;
-  /** Commits that wait for their acknowledgement. */
-  readonly pendingCommits: number;
 }
 
 export interface StatusSources {
@@ -136,7 +111,7 @@ export function buildStatus(sources: StatusSources): Status {
     counters: store.counters(),
     ring: ringStatus(sources.ring),
     log: logStatus(store.logStats()),
-    store: storeStatus(store),
+    store: buildStoreStatus(store),
     eventLoopDelayMs: delayStatus(sources.delay),
     memory: { rss: process.memoryUsage.rss() },
   };
@@ -187,32 +162,6 @@ function logStatus({ floor, end, durable, segments, bytes, holds }: NativeLogSta
       return { kind, name, offset: `${offset}`, bytes: Number(end - offset), maxBytes };
     }),
   };
-}
-
-function storeStatus(store: NativeStore): Status['store'] {
-  const { keysEstimate, memtableBytes, openViews } = store.storeStats();
-  const { bytes, floor } = store.logStats();
-  return {
-    keysEstimate,
-    memtableBytes,
-    cacheBytes: 0,
-    runs: 0,
-    bytes: { live: memtableBytes, total: bytes },
-    checkpoint: checkpointOf(store, floor),
-    openViews,
-    oldestViewMs: 0,
-    stalls: 0,
-  };
-}
-
-/** The base of the generation, which the log begins at; null while another generation takes its place. */
-function checkpointOf(store: NativeStore, floor: bigint): Position | null {
-  try {
-    return store.positionAt(floor);
-  } catch (error) {
-    if (error instanceof GaplessError && ['EVICTED', 'POSITION_UNAVAILABLE'].includes(error.code)) return null;
-    throw error;
-  }
 }
 
 function delayStatus(delay: IntervalHistogram): Status['eventLoopDelayMs'] {

@@ -1,7 +1,7 @@
 /**
  * Verifying a store that is open: every record of the retained log is read back from disk and checked (CRCs, chain,
- * contiguity), `deep` also sums all live entries. The command `gapless verify` checks the other files of a directory
- * too, which nobody may have open then. The thread that opened the store.
+ * contiguity), `deep` also reads every live entry from memtables and runs. The command `gapless verify` checks the other
+ * files of a directory too, which nobody may have open then. The thread that opened the store.
  */
 import type { NativeStore } from './binding/contract.js';
 import { digestOfView } from './digest.js';
@@ -9,10 +9,11 @@ import { GaplessError } from './errors.js';
 import type { Position } from './position.js';
 
 export interface VerifyDamage {
-  readonly kind: 'log';
+  readonly kind: 'log' | 'run';
   readonly file: string | null;
   readonly offset: number | null;
-  readonly logOffset: string;
+  /** Of the log only. */
+  readonly logOffset?: string;
   readonly what: string;
 }
 
@@ -32,34 +33,42 @@ export async function verifyOpen(store: NativeStore, deep: boolean, check: () =>
   const position = store.shippingEnd();
   let at = store.logStats().floor;
   const from = at;
-  while (at < position.offset) {
+  const damage: VerifyDamage[] = [];
+  while (at < position.offset && damage.length === 0) {
     check();
     try {
       at = (await store.readLogAsync(at, chunkBytes)).after.offset;
     } catch (error) {
-      if (!(error instanceof GaplessError) || error.code !== 'CORRUPT') throw error;
-      const damage = [damageOf(error, at)];
-      return { ok: false, deep, bytes: Number(at - from), position, damage };
+      damage.push(damageOf(corruption(error), 'log', at));
     }
   }
   if (deep) {
+    check();
     const { view, position: pinned } = store.openView();
     try {
       await digestOfView(store, view, pinned);
+    } catch (error) {
+      damage.push(damageOf(corruption(error), 'run', at));
     } finally {
       store.releaseView(view);
     }
   }
-  return { ok: true, deep, bytes: Number(at - from), position, damage: [] };
+  return { ok: damage.length === 0, deep, bytes: Number(at - from), position, damage };
 }
 
-function damageOf(error: GaplessError, at: bigint): VerifyDamage {
-  const { file, offset, logOffset } = error.details;
+/** Throws everything that is not CORRUPT. */
+function corruption(error: unknown): GaplessError {
+  if (error instanceof GaplessError && error.code === 'CORRUPT') return error;
+  throw error;
+}
+
+function damageOf({ details, message }: GaplessError, kind: VerifyDamage['kind'], at: bigint): VerifyDamage {
+  const { file, offset, logOffset } = details;
   return {
-    kind: 'log',
+    kind,
     file: typeof file === 'string' ? file : null,
     offset: typeof offset === 'number' ? offset : null,
-    logOffset: `${typeof logOffset === 'number' ? logOffset : at}`,
-    what: error.message,
+    ...(kind === 'log' ? { logOffset: `${typeof logOffset === 'number' ? logOffset : at}` } : {}),
+    what: message,
   };
 }

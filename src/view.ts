@@ -43,6 +43,12 @@ export class View {
     return this.#reads.get(key);
   }
 
+  /** Copies the value to `into`, from byte `at` on, if it fits, and returns its length; undefined: there is none. */
+  getInto(key: Bytes, into: Uint8Array, at = 0): number | undefined {
+    this.#check();
+    return this.#reads.getInto(key, into, at);
+  }
+
   /** The value with the version of its last write, or undefined. */
   getEntry(key: Bytes): Entry | undefined {
     this.#check();

@@ -66,6 +66,33 @@ napi_value VerifySnapshotOf(napi_env env, napi_callback_info info) {
       });
 }
 
+napi_value MakeStat(napi_env env, const engine::StatReport& report) {
+  const napi_value levels = MakeArray(env);
+  for (const engine::StatReport::Level& level : report.levels) {
+    ObjectBuilder object(env);
+    object.Count("level", level.level).Count("runs", level.runs).Count("bytes", level.bytes);
+    Push(env, levels, object.Done());
+  }
+  ObjectBuilder object(env);
+  object.Set("checkpoint", MakePosition(env, report.checkpoint));
+  object.Set("levels", levels).Count("runs", report.run_count).Count("runBytes", report.run_bytes);
+  object.Count("keys", report.keys).Count("liveBytes", report.live_bytes);
+  return object.Count("totalBytes", report.total_bytes).Done();
+}
+
+// statStore(path)
+napi_value Stat(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  if (!ReadText(env, args[0], "the path", &path)) return nullptr;
+  return StartJob<engine::StatReport>(
+      env, "gaplessdb stat",
+      [path](engine::StatReport* to) {
+        return Keep(engine::Stat(io::PosixFileSystem(), path), to);
+      },
+      MakeStat);
+}
+
 // digestStore(path, atSeq)
 napi_value Digest(napi_env env, napi_callback_info info) {
   const Args args(env, info);
@@ -162,7 +189,7 @@ napi_value Repair(napi_env env, napi_callback_info info) {
         object.Set("from", MakePosition(answer_env, report.from));
         object.Count("records", report.records).Count("operations", report.operations);
         object.Count("bytes", report.bytes).Bool("dropped", report.dropped);
-        return object.Text("saved", report.saved).Done();
+        return object.Text("saved", report.saved).Text("advice", report.advice).Done();
       });
 }
 
@@ -215,7 +242,7 @@ void AddOfflineExports(napi_env env, napi_value exports) {
       Method("verifyStore", Verify),        Method("verifySnapshot", VerifySnapshotOf),
       Method("digestStore", Digest),        Method("visitLog", Visit),
       Method("repairStore", Repair),        Method("restoreSnapshot", Restore),
-      Method("snapshotInfo", SnapshotInfo),
+      Method("snapshotInfo", SnapshotInfo), Method("statStore", Stat),
   };
   napi_define_properties(env, exports, std::size(functions), functions);
 }

@@ -506,6 +506,22 @@ export interface NativeVerifyReport {
   readonly damage: readonly NativeDamage[];
 }
 
+/** What the manifest and the files of a directory say. */
+export interface NativeStat {
+  /** Of the manifest; the log is replayed from there. */
+  readonly checkpoint: Position;
+  /** Those that hold runs. */
+  readonly levels: readonly { readonly level: number; readonly runs: number; readonly bytes: number }[];
+  readonly runs: number;
+  readonly runBytes: number;
+  /** Exact while what lies in runs is small. */
+  readonly keys: number;
+  /** Keys and values; exact or estimated as `keys`. */
+  readonly liveBytes: number;
+  /** Files of the generation. */
+  readonly totalBytes: number;
+}
+
 export interface NativeDigestReport {
   readonly position: Position;
   readonly keys: number;
@@ -539,6 +555,8 @@ export interface NativeRepairReport {
   readonly dropped: boolean;
   /** "" : nothing was saved. */
   readonly saved: string;
+  /** What can be done about damage that no cut mends; "" : there is none. */
+  readonly advice: string;
 }
 
 export interface NativeRestoreReport {
@@ -576,6 +594,7 @@ export interface NativeAddon {
 
   // -- directories that are not open --
   verifyStore(path: string, deep: boolean): Promise<NativeVerifyReport>;
+  statStore(path: string): Promise<NativeStat>;
   digestStore(path: string, atSeq: bigint | null): Promise<NativeDigestReport>;
   /** From the record that holds `fromSeq` on, at most `maxRecords` and about `maxBytes` of bodies. */
   visitLog(path: string, fromSeq: bigint, maxRecords: number, maxBytes: number): Promise<NativeLogRecord[]>;

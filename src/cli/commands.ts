@@ -1,5 +1,6 @@
 /** Every command, in the order in which help lists them, and finding the one that was meant. */
 import type { Command } from './command.js';
+import { compactCommand } from './compact-command.js';
 import { batchCommand, delCommand, digestCommand, getCommand, putCommand, scanCommand } from './data-commands.js';
 import { demoCommand } from './demo.js';
 import { logCommand, repairCommand, statCommand, verifyCommand } from './directory-commands.js';
@@ -35,6 +36,7 @@ export const commands: readonly Command[] = [
   verifyCommand,
   logCommand,
   repairCommand,
+  compactCommand,
   snapshotCreateCommand,
   snapshotInfoCommand,
   snapshotVerifyCommand,

@@ -150,5 +150,12 @@ function addSizes(page: Page, { log, store }: Status): void {
     [{ kind: 'live' }, store.bytes.live],
     [{ kind: 'total' }, store.bytes.total],
   ]);
-  page.gauge('memtable_bytes', 'Bytes of the state in memory.', store.memtableBytes);
+  page.gauge('memtable_bytes', 'Bytes of the newest writes in memory.', store.memtableBytes);
+  page.gauge('cache_bytes', 'Bytes in the cache of blocks.', store.cacheBytes);
+  page.counter('cache_hits_total', 'Blocks found in the cache.', store.cacheHits);
+  page.counter('cache_misses_total', 'Blocks read from disk.', store.cacheMisses);
+  page.gauge('runs', 'Runs of the store.', store.runs);
+  page.counter('write_stalls_total', 'Times that commits waited for background work.', store.stalls);
+  page.counter('write_stall_seconds_total', 'How long they waited.', store.stallMs / 1000);
+  page.gauge('oldest_view_seconds', 'Age of the oldest open view or range.', store.oldestViewMs / 1000);
 }

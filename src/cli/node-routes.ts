@@ -1,5 +1,6 @@
 /**
- * Endpoints on the node itself: health, status, metrics, events, waiting, roles, snapshots, replicas.
+ * Endpoints on the node itself: health, status, metrics, events, waiting, roles, snapshots,
+ * compaction, replicas.
  */
 
 import { mkdir } from 'node:fs/promises';
@@ -25,6 +26,7 @@ export const nodeRoutes: readonly Route[] = [
   { method: 'POST', path: '/demote', query: [], handle: demote },
   { method: 'POST', path: '/resync', query: [], handle: resync },
   { method: 'POST', path: '/snapshot', query: [], handle: snapshot },
+  { method: 'POST', path: '/compact', query: [], handle: compact },
   { method: 'DELETE', path: '/replicas/', query: [], handle: removeReplica },
   { method: 'GET', path: '/', query: [], handle: page },
 ];
@@ -140,6 +142,13 @@ async function snapshot(exchange: Exchange): Promise<void> {
   const folder = join(database.path, 'snapshots');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   exchange.json(200, await database.snapshot(join(folder, chosen), { compression: kind }));
+}
+
+/** Ends when it is done or the client has gone. */
+async function compact(exchange: Exchange): Promise<void> {
+  await exchange.fields();
+  const { bytesBefore, bytesAfter } = await exchange.node.readable.compact({}, { signal: exchange.signal });
+  exchange.json(200, { bytesBefore, bytesAfter });
 }
 
 async function removeReplica(exchange: Exchange): Promise<void> {

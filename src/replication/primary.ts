@@ -3,7 +3,8 @@
  * for acknowledgements, commit and promised position). On the controller's thread.
  *
  * Invariants: one session a node id; at most `unauthenticatedMax` connections without a proof at any moment (one more
- * closes the oldest); data connections only for a full sync under way, at most `dataConnectionsMax` a node; `promised` never goes back within a history.
+ * closes the oldest); data connections only for a full sync under way, at most `dataConnectionsMax` a node; `promised`
+ * never goes back within a history.
  */
 
 import type { Progress } from '../binding/progress.js';

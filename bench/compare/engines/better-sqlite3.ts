@@ -1,7 +1,7 @@
 /**
  * SQLite through better-sqlite3, with its write-ahead log. Everything is synchronous, so 64 puts in flight are 64 in a
  * row. `os`: synchronous = NORMAL, which syncs at checkpoints only; `sync`: FULL. No memtable; the page cache has the
- * size of the others' caches. Small rows stand in the tree of the key; larger ones in a table of rows, as SQLite advises.
+ * size of the others' caches. Small rows stand in the tree of the key, larger ones in a table of rows, as it advises.
  */
 import { join } from 'node:path';
 import { requirePeer } from '../peers.js';
