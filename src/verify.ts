@@ -1,7 +1,7 @@
 /**
  * Verifying a store that is open: every record of the retained log is read back from disk and checked (CRCs, chain,
- * contiguity), `deep` also reads every live entry from memtables and runs. The command `gapless verify` checks the other
- * files of a directory too, which nobody may have open then. The thread that opened the store.
+ * contiguity), `deep` also reads every live entry from memtables and runs. The command `gapless verify` checks the
+ * other files of a directory too, which nobody may have open then. The thread that opened the store.
  */
 import type { NativeStore } from './binding/contract.js';
 import { digestOfView } from './digest.js';

@@ -220,6 +220,36 @@ describe('a directory', () => {
     expect((answer['bytes'] as Json)['live']).toBe(3);
     expect((await cli(['stat', store])).stdout.toString()).toContain('role: primary\n');
   });
+  test('stat names runs by level, and compact merges them', async () => {
+    const large = place('large');
+    const line = (index: number, letter: string): string =>
+      JSON.stringify({ op: 'put', key: `k${`${index}`.padStart(6, '0')}`, value: letter.repeat(1000) });
+    for (const letter of ['a', 'b', 'c']) {
+      const stdin = Array.from({ length: 5000 }, (_, index) => line(index, letter)).join('\n');
+      expect((await cli(['batch', large], { stdin })).code).toBe(0);
+    }
+    const before = await json('stat', large);
+    const { count, bytes, levels } = before['runs'] as { count: number; bytes: number; levels: Json[] };
+    expect(count).toBeGreaterThan(0);
+    expect(levels.reduce((total, level) => total + Number(level['bytes']), 0)).toBe(bytes);
+    expect(Object.keys(levels[0] ?? {})).toEqual(['level', 'runs', 'bytes']);
+    expect(before['checkpoint']).not.toEqual(emptyPosition);
+    const answer = await json('compact', large);
+    expect(Object.keys(answer)).toEqual(['bytesBefore', 'bytesAfter']);
+    expect(answer['bytesAfter']).toBeLessThan(5000 * 1007 * 1.1);
+    const after = await json('stat', large);
+    expect((after['runs'] as Json)['bytes']).toBe(answer['bytesAfter']);
+    expect((after['bytes'] as Json)['live']).toBe(5000 * 1007);
+    expect(after['keysEstimate']).toBe(5000);
+    const text = await cli(['compact', large]);
+    expect(text.stdout.toString()).toMatch(/^\d+ -> \d+ bytes\n$/);
+    expect(await json('verify', large, '--deep')).toMatchObject({ ok: true, deep: true });
+  });
+  test('compact refuses a directory that holds no store', async () => {
+    const missing = await cli(['compact', place('nothing'), '--json']);
+    expect([missing.code, missing.error['code']]).toEqual([1, 'NOT_A_STORE']);
+    expect((await cli(['compact'])).code).toBe(2);
+  });
   test('digest gives the digest at the end and at earlier records', async () => {
     const end = await json('digest', store);
     expect(Object.keys(end)).toEqual(['position', 'keys', 'bytes', 'digest']);

@@ -307,6 +307,17 @@ describe('the node', () => {
     ]) {
       expect(text.split('\n')).toContain(line);
     }
+    for (const name of [
+      'store_bytes{kind="live"}',
+      'store_bytes{kind="total"}',
+      'memtable_bytes',
+      'cache_hits_total',
+      'cache_misses_total',
+      'write_stall_seconds_total',
+      'oldest_view_seconds',
+    ]) {
+      expect(text).toContain(`\ngapless_${name} `);
+    }
     for (const line of text.trimEnd().split('\n')) {
       expect(line).toMatch(
         /^(# (HELP|TYPE) gapless_\w+ .+|gapless_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? -?\d+(\.\d+)?(e-?\d+)?)$/,
@@ -336,6 +347,22 @@ describe('the node', () => {
     ]) {
       expect((await http(url, 'POST', '/snapshot', { body })).status, body).toBe(400);
     }
+  });
+  test('compacts', async () => {
+    await http(url, 'PUT', '/kv/compacted', { body: 'x'.repeat(5000) });
+    const { status, json } = await http(url, 'POST', '/compact');
+    expect(status).toBe(200);
+    expect(Object.keys(json)).toEqual(['bytesBefore', 'bytesAfter']);
+    expect(json['bytesAfter']).toBeGreaterThan(5000);
+    const { store } = (await http(url, 'GET', '/status')).json as { store: Json };
+    expect(store['runs']).toBeGreaterThan(0);
+    expect(store['checkpoint']).toMatchObject({ epoch: '1.0' });
+    expect((store['bytes'] as Json)['total']).toBeGreaterThan(Number(json['bytesAfter']));
+    expect((await http(url, 'POST', '/compact', { body: '{"from":"a"}' })).status).toBe(400);
+    expect((await http(url, 'GET', '/compact')).status).toBe(405);
+    const command = await cli(['compact', url, '--json']);
+    expect(Object.keys(command.lines[0] ?? {})).toEqual(['bytesBefore', 'bytesAfter']);
+    expect((await cli(['compact', 'http://127.0.0.1:1', '--json'])).error['code']).toBe('IO');
   });
   test('refuses what a primary cannot do', async () => {
     expect(codeOf(await http(url, 'POST', '/promote'))).toBe('ALREADY_PRIMARY');

@@ -97,7 +97,7 @@ async function following() {
   return { controller, clock, node, heard, ends, dials: () => dials, endPromotion: () => promote() };
 }
 
-test('a promotion that fails as a primary of a new term tells no peer of it, and dials nobody as a replica', async () => {
+test('a promotion that fails as a primary of a new term tells no peer of it, and dials nobody', async () => {
   const { controller, clock, node, heard, ends, dials, endPromotion } = await following();
   expect(dials()).toBe(1);
   const promoting = controller.promote();
