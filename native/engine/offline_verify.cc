@@ -38,6 +38,7 @@ class Verifier {
   Status CheckRunFiles(bool deep);
   Status CheckRun(const table::RunInfo& info, bool deep);
   Status CheckLog();
+  Status CheckLogBase(const log::ScanOptions& options);
   Status CheckIndexes();
   Status CheckSnapshots();
   Status CheckDeep();
@@ -268,6 +269,18 @@ Status Verifier::CheckRun(const table::RunInfo& info, bool deep) {
   return Status::Ok();
 }
 
+// The scan begins at the first segment that is there: it must lie below the older checkpoint.
+Status Verifier::CheckLogBase(const log::ScanOptions& options) {
+  if (!older_) return Status::Ok();
+  const Result<std::vector<SegmentHead>> heads =
+      ListSegmentHeads(fs_, options.directory, options.cluster);
+  if (!heads.ok()) return heads.status();
+  const uint64_t base = older_->meta.position.offset;
+  if (heads.value().empty() || heads.value().front().start.offset <= base) return Status::Ok();
+  Add("log", io::JoinPath(options.directory, io::SegmentName(base)), 0, "missing");
+  return Status::Ok();
+}
+
 // Marks are read with the secret of IDENTITY: without it nothing can be said of the log.
 Status Verifier::CheckLog() {
   log::ScanOptions options;
@@ -305,6 +318,7 @@ Status Verifier::CheckLog() {
     Add("log", options.directory, 0, "missing");
     return Status::Ok();
   }
+  RETURN_IF_ERROR(CheckLogBase(options));
   const Result<log::ScanResult> scan = log::ScanLog(options, nullptr);
   if (!scan.ok()) return Note("log", scan.status(), "format");
   report_.position = scan.value().end;

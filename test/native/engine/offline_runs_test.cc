@@ -10,11 +10,12 @@ constexpr char kGeneration[] = "/db/gen-000001";
 
 // Batches, a checkpoint, batches, a checkpoint, batches. The first one is kept for a slot.
 struct KeptStore {
-  ClosedStore store{0};
+  ClosedStore store;
   Position older;
   Position newer;
 
-  explicit KeptStore(size_t value_bytes = 30) {
+  explicit KeptStore(size_t value_bytes = 30, uint64_t segment_bytes = 64 * 1024)
+      : store(0, segment_bytes) {
     CHECK_OK(store.bench.Open());
     Engine* const engine = store.bench.engine.get();
     for (size_t i = 0; i < 12; ++i) store.Write(i, value_bytes);
@@ -177,6 +178,32 @@ TEST("a deep look sees a checkpoint whose runs are whole and not its state") {
   kept.Replace(changed);
   CHECK(kept.Damage(false).empty());
   CHECK_EQ(Told(kept.Damage(true), kept.Named(changed)), std::string("manifest digest"));
+}
+
+TEST("a log that no longer reaches the older checkpoint is named without a deep look") {
+  KeptStore kept(300, 4096);
+  CHECK(kept.Damage(false).empty());
+  std::vector<uint64_t> starts;
+  const auto names = kept.fs()->List(std::string(kGeneration) + "/log");
+  REQUIRE_OK(names);
+  for (const std::string& name : names.value()) {
+    uint64_t start = 0;
+    if (io::ParseSegmentName(name, &start)) starts.push_back(start);
+  }
+  uint64_t removed = 0;
+  for (size_t i = 0; i + 1 < starts.size(); ++i) {
+    if (starts[i] > kept.older.offset || starts[i + 1] > kept.newer.offset) break;
+    CHECK_OK(kept.fs()->Remove(Segment(starts[i])));
+    ++removed;
+  }
+  REQUIRE(removed > 0 && starts[removed] > kept.older.offset);
+  bool named = false;
+  for (const log::Damage& damage : kept.Damage(false)) {
+    if (damage.kind == "log" && damage.what == "missing") named = true;
+  }
+  CHECK(named);
+  REQUIRE_OK(kept.store.bench.Open());  // the newest checkpoint is enough
+  CHECK(Equals(kept.store.bench.engine.get(), kept.store.model));
 }
 
 TEST("a run or a kept manifest that is missing is named, refused at open, and mended by no cut") {
