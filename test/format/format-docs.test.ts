@@ -2,12 +2,12 @@
  * The tables of docs/FORMAT.md against what native code writes and what TypeScript encodes: the tables are parsed, and
  * then used, with nothing else, to read real files. CRCs, chain and marks are computed here once more, in JavaScript.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buf as crc32c } from 'crc-32/crc32c.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Database, open, type Position, parsePosition, snapshotInfo } from '../../dist/index.js';
+import { type Database, open, type Position, parsePosition, restoreSnapshot, snapshotInfo } from '../../dist/index.js';
 import { encodePosition, positionBytes } from '../../dist/position.js';
 import { murmur3Low } from './murmur.js';
 
@@ -157,6 +157,26 @@ describe('files of a directory', () => {
     expect(file.readBigUInt64LE(16)).toBe(1n);
     expect(file.toString('hex', 32, 48)).toBe(ids.clusterId);
     expect(file.readUInt32LE(file.length - 4)).toBe(crc(file.subarray(0, -4)));
+  });
+
+  test('a manifest names its runs as its table says, and the files are there', async () => {
+    const restored = join(root, 'restored');
+    await restoreSnapshot(snapshot, restored);
+    const generation = join(restored, 'gen-000001');
+    const file = readFileSync(join(generation, 'MANIFEST-000001'));
+    expect([file.readBigUInt64LE(80), file.readBigUInt64LE(88)]).toEqual([0n, BigInt(file.readUInt32LE(96)) + 1n]);
+    let at = 100;
+    let cells = 0;
+    for (let i = 0; i < file.readUInt32LE(96); i += 1) {
+      const run = new Struct('MANIFEST', file, at);
+      expect([run.u32('level'), run.u32('runFlags')]).toEqual([6, 0]);
+      const name = `run-${String(run.u64('number')).padStart(6, '0')}`;
+      expect(BigInt(statSync(join(generation, 'runs', name)).size)).toBe(run.u64('fileBytes'));
+      expect(run.u64('minSeq')).toBeLessThanOrEqual(run.u64('maxSeq'));
+      cells += Number(run.u64('cells'));
+      at += run.length + run.u32('lowerBytes') + run.u32('upperBytes');
+    }
+    expect(cells).toBe(2);
   });
 });
 
