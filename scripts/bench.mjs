@@ -15,4 +15,5 @@ function run(args, stdout) {
 const isBuilt =
   run(['scripts/build.mjs'], 2) === 0 &&
   run([require.resolve('typescript/bin/tsc'), '-p', 'bench/tsconfig.json'], 2) === 0;
-process.exitCode = isBuilt ? run(['build/bench/main.js', ...process.argv.slice(2)], 'inherit') : 1;
+const entry = process.argv.includes('--capacity') ? 'build/bench/capacity.js' : 'build/bench/main.js';
+process.exitCode = isBuilt ? run([entry, ...process.argv.slice(2)], 'inherit') : 1;
