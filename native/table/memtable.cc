@@ -87,9 +87,11 @@ void Memtable::Del(uint64_t hash, Slice key, uint64_t seq) {
   Node* const node = hash_.Find(hash, key);
   if (node != nullptr) {
     PushDeletion(node, seq);
-  } else if (!bottom_) {
-    InsertNode(hash, key, Slice(), Version::kDeleted, 0, seq);
+    return;
   }
+#if !defined(GAPLESS_BUG_DELETION_OF_ABSENT_KEY_LOST)
+  if (!bottom_) InsertNode(hash, key, Slice(), Version::kDeleted, 0, seq);
+#endif
 }
 
 // A key that is deleted already stays so: nothing to write then.

@@ -244,7 +244,12 @@ void Store::Reclaim() {
   {
     const MutexLock lock(&impl_->mutex);
     const uint64_t oldest_era = impl_->retired.empty() ? 0 : impl_->gate.Scan().oldest_era;
-    while (!impl_->retired.empty() && impl_->retired.front().era < oldest_era) {
+#if defined(GAPLESS_BUG_SETS_FREED_UNDER_READERS)
+    const uint64_t behind = oldest_era + 1;
+#else
+    const uint64_t behind = oldest_era;
+#endif
+    while (!impl_->retired.empty() && impl_->retired.front().era < behind) {
       free.push_back(std::move(impl_->retired.front()));
       impl_->retired.pop_front();
     }

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "model.h"
+#include "tables.h"
 
 namespace gapless::table {
 namespace {
@@ -123,6 +123,31 @@ void Run(uint64_t count, uint32_t shards, bool decimal) {
               static_cast<unsigned long long>(store.stats().memtable_bytes >> 20));
 }
 
+// The same through runs: what a store costs that is no more one memtable a shard.
+void RunLayered(uint64_t count) {
+  std::printf("--- runs, 4 shards, random bytes, every block cached\n");
+  const Keys keys = MakeKeys(count, false);
+  Keeper keeper({.shards = 4, .cache_bytes = uint64_t{4} << 30}, 4096, uint64_t{8} << 20);
+  Store& store = keeper.store();
+  uint64_t seq = Fill(&store, keys, count, 0, "put new");
+  store.Seal();
+  Gets(store, keys, 2000000, count, "get, sealed");
+  Scan(store, true, true, "scan merged, sealed");
+  (void)keeper.Flush();
+  while (keeper.Merge("", "", false)) {
+  }
+  for (int round = 0; round < 2; round++) Gets(store, keys, 2000000, count, "get, runs");
+  for (int round = 0; round < 2; round++) Scan(store, true, true, "scan merged, runs");
+  Scan(store, false, false, "scan shards backward, runs");
+  seq = Fill(&store, keys, count / 10, seq, "put over a tenth");
+  store.Seal();
+  (void)keeper.Flush();
+  seq = Fill(&store, keys, count / 100, seq, "put over a hundredth");
+  Gets(store, keys, 2000000, count, "get, memtable and runs");
+  Scan(store, true, true, "scan, memtable and runs");
+  store.Reclaim();
+}
+
 void RunAscending(uint64_t count) {
   Keys keys;
   keys.bytes.resize(count * 16 + 1);
@@ -143,6 +168,7 @@ void RunAll() {
   Run(count, 4, false);
   Run(count, 4, true);
   RunAscending(count);
+  RunLayered(count);
 }
 
 // Registered only when asked for: it checks nothing.

@@ -21,15 +21,17 @@ namespace gapless::table {
 // A store on a disk of its own. Flush and Merge: one thread at a time.
 class Keeper {
  public:
-  explicit Keeper(const StoreOptions& options) : store_(options) {
+  explicit Keeper(const StoreOptions& options, uint32_t block_bytes = 256,
+                  uint64_t run_bytes = 1500)
+      : store_(options) {
     CHECK_OK(fs_.CreateDirectory("/runs"));
     options_.fs = &fs_;
     options_.directory = "/runs";
     options_.cluster.fill(0x5A);
-    options_.block_bytes = 256;
+    options_.block_bytes = block_bytes;
     picker_.level0_runs = 2;
-    picker_.base_bytes = 4000;
-    picker_.run_bytes = 1500;
+    picker_.base_bytes = run_bytes * 3;
+    picker_.run_bytes = run_bytes;
   }
 
   // Returns whether there was something to flush.
@@ -119,6 +121,7 @@ struct OwnedCell {
 struct TableLog {
   std::atomic<int> gets{0};
   std::atomic<int> iterators{0};
+  std::atomic<int> moves{0};  // of these
   std::atomic<int> destroyed{0};
   std::atomic<bool> fails{false};
 };
@@ -203,6 +206,7 @@ class MemoryRun::Iterator final : public CellIterator {
     return count;
   }
   void MoveTo(size_t at) {
+    run_->log_->moves++;
     at_ = at;
     status_ = run_->log_->fails ? Damage() : Status::Ok();
     if (!status_.ok()) at_ = shown_.size();

@@ -198,6 +198,28 @@ TEST("an error of a run is the answer of Get, and ends a walk at once") {
   CHECK(iterator->status().Is(Code::kCorrupt));
 }
 
+TEST("a walk does not pass over a damaged run into the next one") {
+  TableLog sound;
+  TableLog damaged;
+  Store store({.shards = 1});
+  store.LoadRuns({MakeRun(&sound, 1, 1, {{"a", "1", 1}}, {}, Extent{"a", "b", false}),
+                  MakeRun(&damaged, 2, 1, {{"b", "1", 1}}, {}, Extent{"b", "c", false}),
+                  MakeRun(&sound, 3, 1, {{"c", "1", 1}}, {}, Extent{"c", "d", false})});
+  store.Publish(1);
+  damaged.fails = true;
+  const ReadGuard guard(&store);
+  const auto iterator = store.NewIterator({1, 0});
+  for (const bool forward : {true, false}) {
+    forward ? iterator->SeekToFirst() : iterator->SeekToLast();
+    CHECK_OK(iterator->status());
+    REQUIRE(iterator->Valid());
+    CHECK_EQ(iterator->entry().key.ToString(), forward ? "a" : "c");
+    forward ? iterator->Next() : iterator->Prev();
+    CHECK(!iterator->Valid());
+    CHECK(iterator->status().Is(Code::kCorrupt));
+  }
+}
+
 TEST("what a set holds lives until the last guard of before the swap is left") {
   TableLog log;
   Store store({.shards = 1});
@@ -327,9 +349,18 @@ TEST("keys are counted exactly without runs, and with runs what was not merged c
   CHECK_EQ(store.stats().keys_estimate, 75);
   store.Seal();
   REQUIRE(keeper.Flush());
-  while (keeper.Merge("", "", true)) {
-  }
+  const auto merge_all = [&keeper] {
+    while (keeper.Merge("", "", true)) {
+    }
+  };
+  merge_all();
   CHECK_EQ(store.stats().keys_estimate, 75);
+  writer.Del("k1");
+  store.Seal();
+  REQUIRE(keeper.Flush());
+  CHECK_EQ(store.stats().keys_estimate, 75);  // the deletion counts for nothing
+  merge_all();
+  CHECK_EQ(store.stats().keys_estimate, 74);
 }
 
 TEST("many range deletes above other tables ask for sealing, and equal ones are one") {
@@ -461,12 +492,16 @@ TEST("a walk seeks behind what a range delete hides in the tables below") {
   std::string wanted;
   for (int i = 10000; i < 10005; i++) wanted += "k" + std::to_string(i) + "=v ";
   wanted += "k20000=again ";
+  const int gets = log.gets;
+  CHECK_EQ(GetValue(store, "k15000"), "(absent)");
+  CHECK_EQ(log.gets.load(), gets);  // what lies below is older
   for (int i = 29990; i < 30000; i++) wanted += "k" + std::to_string(i) + "=v ";
   CHECK_EQ(Keys(store), wanted);
   CHECK_EQ(Keys(store, {writer.seq, 0}, false).size(), wanted.size());
   writer.DelRange("k", "", true);
   CHECK_EQ(Keys(store), "");
   CHECK_EQ(Keys(store, {writer.seq, 0}, false), "");
+  CHECK_LE(log.moves.load(), 200);
   const ReadGuard guard(&store);
   const auto iterator = store.NewIterator({writer.seq - 1, 0});
   iterator->Seek("k10004");
