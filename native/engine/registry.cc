@@ -156,12 +156,17 @@ Result<std::shared_ptr<EngineImpl>> OpenFirst(const std::string& path, const Opt
   return engine;
 }
 
+constexpr uint64_t kMemtableBytesMin = 64 << 10;
+
 Result<Options> Complete(Options options) {
   if (options.fs == nullptr) options.fs = io::PosixFileSystem();
   if (options.clock == nullptr) options.clock = io::SystemClock();
   if (options.random == nullptr) options.random = io::SystemRandom();
   if (options.shards < 1 || options.shards > kShardsMax) {
     return Status::Error(Code::kUsage, "shards must be 1 to 64");
+  }
+  if (options.memtable_bytes < kMemtableBytesMin) {
+    return Status::Error(Code::kUsage, "memtableBytes must be at least 65536");
   }
   if (options.read_only && (options.as_replica || options.new_node_id)) {
     return Status::Error(Code::kUsage, "a read-only open changes nothing");

@@ -52,11 +52,12 @@ Upkeep::Upkeep(Generation* generation, const Options& options, const ClusterId& 
 Upkeep::~Upkeep() { Stop(); }
 
 Status Upkeep::Start() {
+  // In this order: Stop joins whatever was started before it came.
+  const MutexLock threads(&threads_mutex_);
   {
     const MutexLock lock(&mutex_);
     if (stop_) return Status::Error(Code::kClosed, "the upkeep has ended");
   }
-  const MutexLock threads(&threads_mutex_);
   if (!flusher_.joinable()) {
     RETURN_IF_ERROR(flusher_.Start("gapless-runs", [this] { FlushLoop(); }));
   }
@@ -95,17 +96,20 @@ Status Upkeep::EndedLocked() const {
   return Status::Ok();
 }
 
-bool Upkeep::SealIsDue(uint64_t visible) const {
+bool Upkeep::SealIsDue(uint64_t visible) {
+  const uint64_t active = generation_->store.active_bytes();
+  active_.store(active, std::memory_order_relaxed);
   if (sealed_waits_.load(std::memory_order_relaxed)) return false;
   const uint64_t sealed = sealed_offset_.load(std::memory_order_relaxed);
   if (visible <= sealed) return false;
   return visible - sealed > memtable_bytes_ || seal_wanted_.load(std::memory_order_relaxed) ||
-         generation_->store.active_bytes() >= SealBytes(memtable_bytes_);
+         active >= SealBytes(memtable_bytes_);
 }
 
 void Upkeep::Seal(const History& history) {
   generation_->store.Seal();
   FlushJob job{history.snapshot(), generation_->store.OldestSealed()};
+  active_.store(0);
   sealed_waits_.store(true);
   seal_wanted_.store(false);
   sealed_offset_.store(job.at.position.offset);
@@ -122,7 +126,8 @@ void Upkeep::SetLimitLocked() {
 }
 
 bool Upkeep::HasRoom(uint64_t more_bytes) const {
-  return generation_->store.active_bytes() + more_bytes < limit_.load(std::memory_order_relaxed);
+  return active_.load(std::memory_order_relaxed) + more_bytes <
+         limit_.load(std::memory_order_relaxed);
 }
 
 Status Upkeep::blocked() const {

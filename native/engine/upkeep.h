@@ -65,8 +65,9 @@ class Upkeep {
   void Stop();
 
   // --- commit mutex ---
-  // The memtables ought to be sealed as soon as everything applied is visible at `visible`.
-  bool SealIsDue(uint64_t visible) const;
+  // Looks at the memtables, behind everything that was applied to them. True: they ought to be
+  // sealed as soon as everything applied is visible, at `visible`.
+  bool SealIsDue(uint64_t visible);
   // Requires: everything applied is visible, no writer of the tables runs, and nothing sealed
   // waits.
   void Seal(const History& history);
@@ -75,7 +76,7 @@ class Upkeep {
   bool SealedWaits() const { return sealed_waits_.load(); }
 
   // --- any thread ---
-  // The memtables may take another batch.
+  // The memtables may take another batch, as of the last look at them.
   bool HasRoom(uint64_t more_bytes = 0) const;
   // Not OK: what waits for room has no hope of it for now (kNoSpace, kIo).
   Status blocked() const;
@@ -166,6 +167,7 @@ class Upkeep {
   // Written with the commit mutex held but for checkpoint_ and flushed_.
   std::atomic<bool> sealed_waits_{false};
   std::atomic<bool> seal_wanted_{false};
+  std::atomic<uint64_t> active_{0};  // bytes of the memtables that take writes
   std::atomic<uint64_t> sealed_offset_;
   std::atomic<uint64_t> flushed_at_us_{0};  // when the last flush ended
   std::atomic<uint64_t> limit_;             // of the memtables that take writes

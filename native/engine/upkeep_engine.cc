@@ -44,8 +44,10 @@ void EngineImpl::EndUpkeep() {
     const uint64_t visible = live->history.position().offset;
     const uint64_t replay = live->head.offset - live->upkeep->checkpoint().offset;
     if (!poisoned_ && tickets_.empty() && replay > kReplayBytesMax) through = visible;
-    if (through != 0) live->upkeep->WantSeal();
-    SealIfDueLocked();
+    if (through != 0) {
+      live->upkeep->WantSeal();
+      SealIfDueLocked();
+    }
   }
   // The log has everything: without this checkpoint the next open only replays more.
   if (through != 0) (void)live->upkeep->AwaitCheckpoint(through, kCloseTimeoutMs);
@@ -59,7 +61,7 @@ void EngineImpl::SealIfDueLocked() {
 }
 
 bool EngineImpl::ReplicaHasRoomLocked(uint64_t bytes) {
-  const Upkeep* const upkeep = live_->upkeep.get();
+  Upkeep* const upkeep = live_->upkeep.get();
   if (upkeep == nullptr) return true;
   SealIfDueLocked();
   // A seal waits until everything that was received is shown.
