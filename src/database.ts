@@ -63,10 +63,9 @@ export class Database {
 
   /** @internal */
   constructor(node: Node) {
-    const { store, scratch, slab, check } = node;
     this.#node = node;
-    this.#reads = new Reads(store, 0, scratch, slab);
-    this.#viewHost = { store, scratch, slab, check };
+    this.#reads = new Reads(node, 0);
+    this.#viewHost = node;
     this.#batchHost = {
       takeEncoder: () => this.#encoders.pop() ?? new OperationEncoder(),
       giveEncoder: (encoder) => this.#keepEncoder(encoder),

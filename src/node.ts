@@ -12,6 +12,7 @@ import {
   durabilityCodes,
   type NativeAddon,
   type NativeOpenOptions,
+  type NativeReader,
   type NativeStore,
 } from './binding/contract.js';
 import { loadAddon } from './binding/load.js';
@@ -47,6 +48,7 @@ export class Node {
   readonly waits: Waits;
   readonly events: Events;
   readonly scratch: KeyScratch = new KeyScratch();
+  readonly reader: NativeReader;
   readonly slab: ValueSlab = new ValueSlab();
   readonly openedAt: number;
   readonly #makeReplication: ReplicationFactory;
@@ -85,6 +87,7 @@ export class Node {
     this.options = options;
     this.addon = addon;
     this.store = store;
+    this.reader = store.makeReader(this.scratch.bytes);
     this.#makeReplication = makeReplication;
     this.openedAt = this.clock.monotonic();
     this.progress = new Progress(store);

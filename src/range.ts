@@ -25,6 +25,9 @@ export interface RangeSource {
 
 const chunkBytesFirst = 4 * 1024;
 const chunkBytesMax = 64 * 1024;
+/** Entries that are large themselves come in larger chunks, several at a time. */
+const largeChunkBytesMax = 1024 * 1024;
+const largeEntries = 8;
 const entryHeaderBytes = 8;
 const rangeNames = ['limit', 'reverse'];
 const noLimit = 0xffff_ffff;
@@ -132,15 +135,16 @@ export class Range implements Iterable<[Buffer, Buffer]> {
       store.scan(view, bounds, lower.length, upper?.length ?? -1, this.#isReverse, limit, chunk, out);
       const [entries = 0, bytes = 0, isExhausted = 0, needed = 0] = out;
       if (needed > 0) {
-        this.#chunkBytes = needed;
+        // Several such entries, if that is not too much: the next ones are likely to be as large.
+        this.#chunkBytes = Math.max(needed, Math.min(needed * largeEntries, largeChunkBytesMax));
         continue;
       }
       this.#entries = unpack(chunk.subarray(0, bytes), entries);
       this.#isExhausted = isExhausted === 1;
+      this.#chunkBytes = nextChunkBytes(this.#chunkBytes, bytes, entries);
       break;
     }
     this.#next = 0;
-    this.#chunkBytes = Math.min(this.#chunkBytes * 4, chunkBytesMax);
     const last = this.#entries.at(-1)?.[0];
     if (last !== undefined) {
       this.#rest = this.#isReverse ? { lower, upper: Buffer.from(last) } : { lower: successor(last), upper };
@@ -168,6 +172,13 @@ export class Range implements Iterable<[Buffer, Buffer]> {
   #refuseClosed(): void {
     if (this.#isClosed) throw createError('CLOSED', 'the range is closed');
   }
+}
+
+/** Four times the last one up to a limit, which is higher where few of such entries would fit. */
+function nextChunkBytes(last: number, used: number, entries: number): number {
+  if (last < chunkBytesMax) return Math.min(last * 4, chunkBytesMax);
+  const several = Math.ceil((used / Math.max(1, entries)) * largeEntries);
+  return Math.max(chunkBytesMax, Math.min(several, largeChunkBytesMax));
 }
 
 function unpack(chunk: Buffer, entries: number): [Buffer, Buffer][] {

@@ -18,14 +18,37 @@ const slabBytes = 32 * 1024;
 /** Larger values get memory of their own, so that a small result never keeps a large one alive. */
 const slabValueMax = 4 * 1024;
 
-export class KeyScratch {
-  /** Holds the longest string of keyBytesMax characters, three bytes each, twice. */
-  readonly bytes: Buffer = Buffer.allocUnsafeSlow(2 * 3 * keyBytesMax + 64);
+/** Keys up to this are copied here, one by one, which is quicker than a call into native code. */
+const shortKeyMax = 40;
 
-  /** Writes the key at `at` and returns its length. Throws KEY_TOO_LARGE or a TypeError. */
-  write(key: Bytes, at = 0): number {
+export class KeyScratch {
+  /** Holds the longest string of keyBytesMax characters, three bytes each. Never leaves this class but to the addon. */
+  readonly bytes: Buffer = Buffer.allocUnsafeSlow(3 * keyBytesMax + 64);
+
+  constructor() {
+    markAsUntransferable(this.bytes.buffer);
+  }
+
+  /** Writes the key at the beginning and returns its length. Throws KEY_TOO_LARGE or a TypeError. */
+  write(key: Bytes): number {
+    if (typeof key === 'string' && key.length <= shortKeyMax) {
+      const { bytes } = this;
+      const size = key.length;
+      let at = 0;
+      for (; at < size; at += 1) {
+        const code = key.charCodeAt(at);
+        if (code > 0x7f) break;
+        bytes[at] = code;
+      }
+      if (at === size) return size;
+    } else if (key instanceof Uint8Array && key.length <= shortKeyMax) {
+      const { bytes } = this;
+      const size = key.length;
+      for (let at = 0; at < size; at += 1) bytes[at] = key[at] ?? 0;
+      return size;
+    }
     roomOfKey(key);
-    return writeKey(this.bytes, key, at);
+    return writeKey(this.bytes, key, 0);
   }
 }
 

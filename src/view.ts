@@ -2,19 +2,15 @@
  * A read view: all its reads see the state at one position, whatever is written meanwhile. Holds memory until it is
  * closed or reaches `viewMaxAgeMs` (`VIEW_EXPIRED`). The thread that opened the store.
  */
-import type { NativeStore } from './binding/contract.js';
 import { type Digest, digestOfView } from './digest.js';
 import { createError } from './errors.js';
 import type { Position } from './position.js';
 import { Range, type RangeOptions } from './range.js';
-import { type Entry, Reads } from './reads.js';
-import type { Bytes, KeyScratch, ValueSlab } from './scratch.js';
+import { type Entry, type ReadHost, Reads } from './reads.js';
+import type { Bytes } from './scratch.js';
 
 /** What a view needs of its database. */
-export interface ViewHost {
-  readonly store: NativeStore;
-  readonly scratch: KeyScratch;
-  readonly slab: ValueSlab;
+export interface ViewHost extends ReadHost {
   /** Throws CLOSED when the database is closing or closed. */
   readonly check: () => void;
 }
@@ -34,7 +30,7 @@ export class View {
     this.#host = host;
     this.#number = view;
     this.position = position;
-    this.#reads = new Reads(host.store, view, host.scratch, host.slab);
+    this.#reads = new Reads(host, view);
   }
 
   /** The value, or undefined. */

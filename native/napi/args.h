@@ -23,7 +23,7 @@ class Args {
   static constexpr size_t kMax = 8;
 
   Args(napi_env environment, napi_callback_info info) : env(environment) {
-    napi_get_cb_info(env, info, &count_, values_, &self, nullptr);
+    napi_get_cb_info(env, info, &count_, values_, &self, &bound);
   }
   napi_value operator[](size_t index) const { return values_[index]; }
 
@@ -66,8 +66,11 @@ class Args {
     return true;
   }
 
+  size_t count() const { return count_; }  // as the caller gave them
+
   const napi_env env;
   napi_value self = nullptr;
+  void* bound = nullptr;  // what the function was made with
 
  private:
   bool Array(size_t index, napi_typedarray_type wanted, void** data, size_t* length) const {

@@ -15,18 +15,53 @@ napi_value MakeInt(napi_env env, int32_t number) {
   return value;
 }
 
-// get(view, key, keyBytes, into, at, out?)
-napi_value Get(StoreHandle& store, const Args& args) {
+// What the functions of a reader are bound to. Their `this` is not looked at, and the memory of
+// keys only once: both cost more than finding a key. JavaScript thread; each function holds a
+// share.
+struct Reader {
+  Reader(napi_env environment, std::shared_ptr<StoreHandle> of)
+      : env(environment), handle(std::move(of)) {}
+  ~Reader() { napi_delete_reference(env, keys_ref); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  const napi_env env;
+  const std::shared_ptr<StoreHandle> handle;
+  napi_ref keys_ref = nullptr;  // keeps `keys` where it is
+  MutableBytes keys;
+};
+
+using ReaderMethod = napi_value (*)(const Reader&, const Args&);
+template <ReaderMethod method>
+napi_value OnReader(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  const auto* const reader = static_cast<std::shared_ptr<Reader>*>(args.bound);
+  if ((*reader)->handle->closed()) {
+    return Throw(env, Status::Error(Code::kClosed, "the store is closed"));
+  }
+  return method(**reader, args);
+}
+
+// The first argument but one: so many bytes of the memory of keys.
+bool ReadKey(const Reader& reader, const Args& args, Slice* key) {
+  uint32_t size = 0;
+  if (!args.Uint(1, &size)) return false;
+  if (size > reader.keys.size) return Refuse(args.env, "a length");
+  *key = size == 0 ? Slice() : Slice(reader.keys.data, size);
+  return true;
+}
+
+// get(view, keyBytes, into, at, out?)
+napi_value Get(const Reader& reader, const Args& args) {
   uint32_t view = 0;
-  uint32_t key_bytes = 0;
   uint32_t at = 0;
   Slice key;
   MutableBytes into;
-  if (!args.Uint(0, &view) || !args.Uint(2, &key_bytes) ||
-      !args.ScratchPrefix(1, key_bytes, &key) || !args.Scratch(3, &into) || !args.Uint(4, &at)) {
+  if (!args.Uint(0, &view) || !ReadKey(reader, args, &key) || !args.Scratch(2, &into) ||
+      !args.Uint(3, &at)) {
     return nullptr;
   }
-  Result<std::unique_ptr<engine::ReadScope>> scope = store.Scope(view);
+  Result<std::unique_ptr<engine::ReadScope>> scope = reader.handle->Scope(view);
   if (!scope.ok()) return Throw(args.env, scope.status());
   table::Entry entry;
   const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
@@ -35,31 +70,60 @@ napi_value Get(StoreHandle& store, const Args& args) {
   const int32_t size = static_cast<int32_t>(entry.value.size());
   if (at > into.size || entry.value.size() > into.size - at) return MakeInt(args.env, -(size + 2));
   if (size > 0) std::memcpy(into.data + at, entry.value.data(), entry.value.size());
-  if (!IsNullish(args.env, args[5])) {
+  if (args.count() > 4) {
     uint64_t* out = nullptr;
-    if (!args.Words(5, 2, &out)) return nullptr;
-    const Epoch epoch = store.engine()->EpochOf(entry.seq);
+    if (!args.Words(4, 2, &out)) return nullptr;
+    const Epoch epoch = reader.handle->engine()->EpochOf(entry.seq);
     out[0] = entry.seq;
     out[1] = uint64_t{epoch.run} << 32 | epoch.term;
   }
   return MakeInt(args.env, size);
 }
 
-// has(view, key, keyBytes)
-napi_value Has(StoreHandle& store, const Args& args) {
+// has(view, keyBytes)
+napi_value Has(const Reader& reader, const Args& args) {
   uint32_t view = 0;
-  uint32_t key_bytes = 0;
   Slice key;
-  if (!args.Uint(0, &view) || !args.Uint(2, &key_bytes) ||
-      !args.ScratchPrefix(1, key_bytes, &key)) {
-    return nullptr;
-  }
-  Result<std::unique_ptr<engine::ReadScope>> scope = store.Scope(view);
+  if (!args.Uint(0, &view) || !ReadKey(reader, args, &key)) return nullptr;
+  Result<std::unique_ptr<engine::ReadScope>> scope = reader.handle->Scope(view);
   if (!scope.ok()) return Throw(args.env, scope.status());
   table::Entry entry;
   const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
   if (!found.ok()) return Throw(args.env, found.status());
   return MakeBool(args.env, found.value());
+}
+
+void DropShare(napi_env /*env*/, void* share, void* /*hint*/) {
+  delete static_cast<std::shared_ptr<Reader>*>(share);
+}
+
+bool AddFunction(napi_env env, napi_value object, const char* name, napi_callback callback,
+                 const std::shared_ptr<Reader>& reader) {
+  napi_value function = nullptr;
+  auto share = std::make_unique<std::shared_ptr<Reader>>(reader);
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, share.get(), &function) !=
+          napi_ok ||
+      napi_add_finalizer(env, function, share.get(), DropShare, nullptr, nullptr) != napi_ok) {
+    return false;
+  }
+  (void)share.release();  // the finalizer's
+  return napi_set_named_property(env, object, name, function) == napi_ok;
+}
+
+// makeReader(keys)
+napi_value MakeReader(StoreHandle& store, const Args& args) {
+  MutableBytes keys;
+  if (!args.Scratch(0, &keys)) return nullptr;
+  const auto reader = std::make_shared<Reader>(args.env, store.shared_from_this());
+  reader->keys = keys;
+  napi_value object = nullptr;
+  if (napi_create_reference(args.env, args[0], 1, &reader->keys_ref) != napi_ok ||
+      napi_create_object(args.env, &object) != napi_ok ||
+      !AddFunction(args.env, object, "get", OnReader<Get>, reader) ||
+      !AddFunction(args.env, object, "has", OnReader<Has>, reader)) {
+    return nullptr;
+  }
+  return object;
 }
 
 // getMany(view, keys, count, into, lengths)
@@ -272,8 +336,7 @@ napi_value DigestShard(StoreHandle& store, const Args& args) {
 }  // namespace
 
 void AddReadMethods(std::vector<napi_property_descriptor>* methods) {
-  methods->push_back(Method("get", OnStore<Get>));
-  methods->push_back(Method("has", OnStore<Has>));
+  methods->push_back(Method("makeReader", OnStore<MakeReader>));
   methods->push_back(Method("getMany", OnStore<GetMany>));
   methods->push_back(Method("scan", OnStore<Scan>));
   methods->push_back(Method("openView", OnStore<OpenView>));

@@ -343,6 +343,16 @@ export interface NativeGeneration {
   drop(): Promise<void>;
 }
 
+/** Point reads of a handle, as plain functions: the key is the first `keyBytes` of the memory that it was made with. */
+export interface NativeReader {
+  /**
+   * Copies the value to `into` from `at` on. Returns its length; -1: missing; -(n + 2): its n bytes do not fit.
+   * With `out` (2 words): {seq, term | run << 32} of the last write.
+   */
+  readonly get: (view: number, keyBytes: number, into: Uint8Array, at: number, out?: BigUint64Array) => number;
+  readonly has: (view: number, keyBytes: number) => boolean;
+}
+
 /** A handle of this environment on a store of the process. Every method throws CLOSED after close(). */
 export interface NativeStore {
   /** Gives up views, pins, holds, ring; with the last handle of the process syncs and closes. Idempotent. */
@@ -400,12 +410,8 @@ export interface NativeStore {
   checkpoint(): Promise<void>;
 
   // -- reading; view 0 is the newest state --
-  /**
-   * Copies the value to `into` from `at` on. Returns its length; -1: missing; -(n + 2): its n bytes do not fit.
-   * With `out` (2 words): {seq, term | run << 32} of the last write.
-   */
-  get(view: number, key: Uint8Array, keyBytes: number, into: Uint8Array, at: number, out?: BigUint64Array): number;
-  has(view: number, key: Uint8Array, keyBytes: number): boolean;
+  /** Functions that read their keys from `keys`, which must never be detached or resized. */
+  makeReader(keys: Uint8Array): NativeReader;
   /**
    * `keys`: count times {u32 length, bytes}. Fills `lengths` (-1: missing) and the values one behind the other from 0.
    * Returns the bytes needed; if more than `into` holds, `into` is not meaningful.
