@@ -14,6 +14,7 @@ import {
   requireText,
   valueBytesMax,
   valueTooLarge,
+  writeShort,
 } from './scratch.js';
 
 const opCodes = { put: 1, del: 2, delRange: 3, increment: 4 } as const;
@@ -118,6 +119,7 @@ export class OperationEncoder {
   }
 
   #key(key: Bytes, at: number): number {
+    if (typeof key === 'string' && writeShort(this.#body, key, at)) return key.length;
     const size = write(this.#body, key, at);
     if (size > keyBytesMax) throw keyTooLarge(size);
     if (typeof key === 'string') requireText(key, size);

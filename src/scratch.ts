@@ -31,16 +31,8 @@ export class KeyScratch {
 
   /** Writes the key at the beginning and returns its length. Throws KEY_TOO_LARGE or a TypeError. */
   write(key: Bytes): number {
-    if (typeof key === 'string' && key.length <= shortKeyMax) {
-      const { bytes } = this;
-      const size = key.length;
-      let at = 0;
-      for (; at < size; at += 1) {
-        const code = key.charCodeAt(at);
-        if (code > 0x7f) break;
-        bytes[at] = code;
-      }
-      if (at === size) return size;
+    if (typeof key === 'string') {
+      if (writeShort(this.bytes, key, 0)) return key.length;
     } else if (key instanceof Uint8Array && key.length <= shortKeyMax) {
       const { bytes } = this;
       const size = key.length;
@@ -50,6 +42,18 @@ export class KeyScratch {
     roomOfKey(key);
     return writeKey(this.bytes, key, 0);
   }
+}
+
+/** Writes a short text of ASCII at `at`; false: it is not that, and `to` holds nothing of meaning there. */
+export function writeShort(to: Buffer, text: string, at: number): boolean {
+  const size = text.length;
+  if (size > shortKeyMax) return false;
+  for (let index = 0; index < size; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code > 0x7f) return false;
+    to[at + index] = code;
+  }
+  return true;
 }
 
 /** The most bytes that writing the key may need. Throws KEY_TOO_LARGE or a TypeError. */
@@ -69,6 +73,7 @@ export function writeKey(to: Buffer, key: Bytes, at: number): number {
     to.set(key, at);
     return key.length;
   }
+  if (writeShort(to, key, at)) return key.length;
   const size = to.write(key, at, 'utf8');
   if (size > keyBytesMax) throw keyTooLarge(size);
   requireText(key, size);
