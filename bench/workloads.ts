@@ -4,6 +4,7 @@ import { batch } from './workloads/batch.js';
 import { durablePut } from './workloads/durable-put.js';
 import { encode } from './workloads/encode.js';
 import { fullSync } from './workloads/full-sync.js';
+import { opening } from './workloads/open.js';
 import { put } from './workloads/put.js';
 import { range } from './workloads/range.js';
 import { read } from './workloads/read.js';
@@ -18,6 +19,7 @@ export const workloads: readonly Workload[] = [
   read,
   encode,
   range,
+  opening,
   replay,
   snapshot,
   fullSync,

@@ -1,11 +1,11 @@
 /**
- * What does a point read cost, in nanoseconds?
+ * What does a point read cost, in nanoseconds? Once from memtables, once from runs behind a cache that holds them.
  *
  * Keys come in random order over the whole data set, so at the full size most reads miss the processor's caches, as
  * they do in use. `has` and a miss copy no value and make no Buffer: the difference to `get` is what the result costs.
  */
 import { open } from 'gaplessdb';
-import { fill, keyAt, keysUpTo } from '../data.js';
+import { fill, keyAt, keysUpTo, valueBytes } from '../data.js';
 import { micro, type Task } from '../micro.js';
 import type { Outcome, Trial, Workload } from '../workload.js';
 
@@ -20,9 +20,18 @@ function rounds<K>(keys: readonly K[], read: (key: K) => void): () => void {
   };
 }
 
-async function run({ dir, sizes }: Trial): Promise<Outcome[]> {
-  const db = await open(dir, { durability: 'os' });
+const memoryBytes = 512 * 1024 * 1024;
+
+async function run({ dir, sizes }: Trial, areInRuns: boolean): Promise<Outcome[]> {
+  const options = { durability: 'os', memtableBytes: memoryBytes, cacheBytes: memoryBytes } as const;
+  let db = await open(dir, options);
   await fill(db, sizes.keys);
+  if (areInRuns) {
+    await db.compact();
+    await db.close();
+    db = await open(dir, options);
+  }
+  const into = Buffer.alloc(valueBytes);
   const texts = keysUpTo(sizes.keys).sort();
   const shuffled = texts.map((_, index) => texts[(index * 7919) % texts.length] ?? '');
   const buffers = shuffled.map((key) => Buffer.from(key));
@@ -33,6 +42,7 @@ async function run({ dir, sizes }: Trial): Promise<Outcome[]> {
   const tasks: Task[] = [
     { what: 'get, string key', run: rounds(shuffled, (key) => db.get(key)), unit: 'gets', round },
     { what: 'get, Buffer key', run: rounds(buffers, (key) => db.get(key)), unit: 'gets', round },
+    { what: 'getInto, string key', run: rounds(shuffled, (key) => db.getInto(key, into)), unit: 'gets', round },
     { what: 'get of a view', run: rounds(shuffled, (key) => view.get(key)), unit: 'gets', round },
     { what: 'getEntry', run: rounds(shuffled, (key) => db.getEntry(key)), unit: 'gets', round },
     { what: 'has', run: rounds(shuffled, (key) => db.has(key)), unit: 'gets', round },
@@ -56,5 +66,8 @@ async function run({ dir, sizes }: Trial): Promise<Outcome[]> {
 export const read: Workload = {
   name: 'read',
   question: 'point reads in random order: found, missing, many at once',
-  cases: [{ name: 'random', run }],
+  cases: [
+    { name: 'memtables', run: (trial) => run(trial, false) },
+    { name: 'runs', run: (trial) => run(trial, true) },
+  ],
 };
