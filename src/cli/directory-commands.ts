@@ -160,11 +160,13 @@ export const repairCommand: Command = {
       dropped: report.dropped ? suffix : null,
       saved: report.saved === '' ? null : report.saved,
       command,
+      ...(report.advice === '' ? {} : { advice: report.advice }),
     };
     const lines = report.damage.map((one) => damageText(one, path));
     if (report.dropped)
       lines.push(`dropped ${records} records (${bytes} bytes) from ${from}, saved as ${report.saved}`);
     else if (command !== null) lines.push(`would drop ${records} records (${bytes} bytes) from ${from}: ${command}`);
+    if (report.advice !== '') lines.push(report.advice);
     if (lines.length === 0) lines.push('nothing is damaged');
     await output.answer(answer, lines.join('\n'));
     return report.dropped || report.damage.length === 0 ? exitDone : exitNo;

@@ -245,6 +245,33 @@ describe('a directory', () => {
     expect(text.stdout.toString()).toMatch(/^\d+ -> \d+ bytes\n$/);
     expect(await json('verify', large, '--deep')).toMatchObject({ ok: true, deep: true });
   });
+  test('repair says what mends a run, which no cut of the log does', async () => {
+    const damaged = place('damaged');
+    expect((await cli(['put', damaged, 'k', 'v'.repeat(3000)])).code).toBe(0);
+    await json('compact', damaged);
+    const runs = join(damaged, 'gen-000001', 'runs');
+    const [name = ''] = readdirSync(runs);
+    const bytes = readFileSync(join(runs, name));
+    const flip = (at: number): void => {
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
+      writeFileSync(join(runs, name), bytes);
+    };
+    flip(200);
+    const found = { kind: 'run', file: `gen-000001/runs/${name}` };
+    const deep = await cli(['verify', damaged, '--deep', '--json']);
+    expect([deep.code, deep.lines[0]]).toEqual([
+      1,
+      { ok: false, deep: true, damage: [{ ...found, offset: expect.any(Number), what: 'body_crc' }] },
+    ]);
+    const read = await cli(['get', damaged, 'k', '--json']);
+    expect([read.code, read.error['code']]).toEqual([1, 'CORRUPT']);
+    expect(read.error['details']).toMatchObject({ file: expect.stringContaining(name), offset: expect.any(Number) });
+    flip(bytes.length - 3);
+    const { code, lines } = await cli(['repair', damaged, '--json']);
+    expect(code).toBe(1);
+    expect(lines[0]).toMatchObject({ wouldDrop: null, command: null, advice: expect.stringContaining('snapshot') });
+    expect(lines[0]?.['damage']).toEqual([expect.objectContaining(found)]);
+  });
   test('compact refuses a directory that holds no store', async () => {
     const missing = await cli(['compact', place('nothing'), '--json']);
     expect([missing.code, missing.error['code']]).toEqual([1, 'NOT_A_STORE']);

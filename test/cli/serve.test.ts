@@ -160,11 +160,22 @@ describe('flags of serve', () => {
         sequencePadding: false,
       },
     });
+    const store = '--memtable-bytes 1m --cache-bytes 0 --merge-rate-bytes 2m --compression lz4'.split(' ');
+    expect(plan(...store).options).toEqual({
+      memtableBytes: 1 << 20,
+      cacheBytes: 0,
+      mergeRateBytes: 2 << 20,
+      compression: 'lz4',
+      replication: {},
+    });
     expect(plan('--create-if-missing', 'no').options.createIfMissing).toBe(false);
   });
   test.each([
     ['--ring-bytes', '1000000'],
     ['--ring-bytes', '1x'],
+    ['--memtable-bytes', '255k'],
+    ['--memtable-bytes', '5g'],
+    ['--compression', 'zip'],
     ['--shards', '65'],
     ['--shards', '1.5'],
     ['--durability', 'yes'],
