@@ -1,6 +1,6 @@
 // Long random sequences with flushes, merges, views, crashes and reopening, against a sorted map. Runs for
-// GAPLESS_MODEL_MS (default 15 s; `npm run test:model`: 5 minutes) and tells how much it did; fast-check prints the seed
-// of a failure.
+// GAPLESS_MODEL_MS (default 15 s; `npm run test:model`: 5 minutes) and tells how much it did; fast-check prints
+// the seed of a failure.
 import { cpSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
