@@ -57,8 +57,8 @@ struct StoreOptions {
 };
 
 struct StoreStats {
-  // Live keys: exact but for what is in flight while there are no runs; then an overwritten or
-  // deleted key may count until it is merged.
+  // Live keys: exact but for what is in flight while no table lies below another; then an
+  // overwritten or deleted key may count until it is merged.
   uint64_t keys_estimate = 0;
   uint64_t memtable_bytes = 0;  // sealed ones included
   uint64_t sealed_bytes = 0;
@@ -93,7 +93,7 @@ class Iterator {
  public:
   virtual ~Iterator() = default;
   virtual bool Valid() const = 0;
-  virtual const Entry& entry() const = 0;
+  virtual const Entry& entry() const = 0;  // its slices live until the next move
   virtual void Next() = 0;
   virtual void Prev() = 0;
   virtual void Seek(Slice key) = 0;         // first entry >= key
@@ -154,7 +154,8 @@ class Store {
   // New memtables take the writes from now on. Requires: no writer runs, and everything applied is
   // visible. Nothing happens while the memtables are empty.
   void Seal();
-  // What the memtables that take writes cost; the sealed ones wait beside them.
+  // What the memtables that take writes cost; the sealed ones wait beside them. Many kept range
+  // deletes cost more than their bytes (4096 as much as 64 MiB): each new one copies their list.
   uint64_t active_bytes() const;
   std::shared_ptr<const SealedTables> OldestSealed() const;  // null: none
   // `added` takes the place of the oldest sealed tables.
