@@ -156,12 +156,32 @@ class Session {
 
   /** What a kill would leave: the files as they are now, opened as another store. */
   async #crash(db: Database): Promise<void> {
-    const copy = temp.path();
-    cpSync(this.#path, copy, { recursive: true });
+    const copy = await this.#copy(db);
     const again = await temp.open({ durability: 'os' }, copy);
     compareAll(again, this.#model);
     expect((await again.digest()).digest).toBe((await db.digest()).digest);
     await again.close();
+  }
+
+  /** A kill stops everything at one moment: a copy counts only if no flush or merge ended while it was made. */
+  async #copy(db: Database): Promise<string> {
+    const work = (): string => {
+      const { flushes, merges, moves } = db.stats().background;
+      return `${flushes} ${merges} ${moves}`;
+    };
+    for (let attempt = 0; attempt < 100; attempt += 1) {
+      const copy = temp.path();
+      const before = work();
+      try {
+        cpSync(this.#path, copy, { recursive: true });
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        if (work() === before) return copy;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error('merging does not come to rest');
   }
 
   async close(): Promise<void> {

@@ -35,7 +35,7 @@ void Commit(Slice input) {
   request.checks = input.Sub(body_bytes, input.size() - body_bytes);
   engine::Work work;
   if (!engine::PrepareBatch(request, log::Durability::kSync, &work).ok()) return;
-  table::Store store(2);
+  table::Store store(table::StoreOptions{.shards = 2});
   store.Apply({table::MutationKind::kPut, "n", "41", false, 0, 1});
   store.Apply({table::MutationKind::kPut, "m", "9223372036854775807", false, 0, 2});
   store.Publish(2);

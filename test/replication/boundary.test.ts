@@ -11,6 +11,9 @@ import { LogIndex, replayedDigest, startWriters } from './workload.js';
 const syncs = Number(process.env['GAPLESS_SYNCS'] ?? 6);
 const frozenWrites = Number(process.env['GAPLESS_FROZEN_WRITES'] ?? 100_000);
 
+/** No checkpoint while the test runs: any position can be replayed from the beginning. */
+const whole = { memtableBytes: 1 << 30 };
+
 let cluster: TestCluster;
 beforeEach(() => {
   cluster = new TestCluster();
@@ -46,7 +49,7 @@ function predictedRecords(replica: TestNode, log: LogIndex, end: bigint): number
 
 describe('full syncs under 16 writers', () => {
   test(`${syncs} times, the state installed is the log replayed up to the snapshot`, async () => {
-    const primary = await cluster.primary();
+    const primary = await cluster.primary(whole);
     await fill(primary, 2000, 60, 'data');
     const proxy = await proxied(primary);
     const writers = startWriters(primary.db, { seed: 7 });
@@ -86,7 +89,7 @@ describe('full syncs under 16 writers', () => {
   }, 600_000);
 
   test('the log that came along during the sync is applied behind it, record by record, once', async () => {
-    const primary = await cluster.primary({ compression: 'lz4', shards: 8 });
+    const primary = await cluster.primary({ ...whole, compression: 'lz4', shards: 8 });
     await fill(primary, 6000, 200, 'data');
     const proxy = await proxied(primary);
     proxy.fate = ({ name }) => (name === 'FLOW_DATA' ? { delayMs: 40 } : 'pass');
@@ -115,7 +118,7 @@ describe('full syncs under 16 writers', () => {
 
   test('flows that stand still in mid-scan miss nothing that is written meanwhile', async () => {
     const patient = { replication: { timeoutMs: 10_000 } };
-    const primary = await cluster.primary({ ...patient, durability: 'os' });
+    const primary = await cluster.primary({ ...whole, ...patient, durability: 'os' });
     // Larger than the credit of all flows together, so that the workers wait inside their scans.
     await fill(primary, 24_000, 1000, 'data');
     const proxy = await proxied(primary);
@@ -145,7 +148,7 @@ describe('full syncs under 16 writers', () => {
   }, 120_000);
 
   test('a ring of 64 KiB that is long overwritten when a throttled transfer ends', async () => {
-    const primary = await cluster.primary();
+    const primary = await cluster.primary(whole);
     await fill(primary, 4000, 300, 'data');
     const writers = startWriters(primary.db, { seed: 13, valueBytes: 300 });
     const options = { replication: { syncRateBytes: 1_000_000 } };

@@ -124,6 +124,8 @@ describe('joining', () => {
     expect(replica.db.get('key-0')?.toString()).toBe('v'.repeat(200));
     await converged(primary, replica);
     expect(replica.db.get('key-0')?.toString()).toBe('new');
+    // The new state is served before its sync is told to be done.
+    await until('the end of the sync', () => replica.saw('sync_done').length > 1);
     expect(replica.db.replication.status().resync.reasons).toEqual({ new_replica: 1, operator: 1 });
   });
 

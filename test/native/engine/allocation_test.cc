@@ -28,6 +28,10 @@ void* Take(size_t size, size_t alignment) {
 
 void* operator new(size_t size) { return Take(size, 1); }
 void* operator new[](size_t size) { return Take(size, 1); }
+// The standard library's own temporaries are taken without throwing, and given back to the deletes
+// below.
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return Take(size, 1); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return Take(size, 1); }
 void* operator new(size_t size, std::align_val_t align) {
   return Take(size, static_cast<size_t>(align));
 }

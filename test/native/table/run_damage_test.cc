@@ -311,8 +311,8 @@ TEST("a block of another run, or of another place, is no block") {
   place.options.block_bytes = 96;
   REQUIRE_OK(model.Write(place.options, 8, 1));
   const size_t first = kBlockHeaderBytes + LoadU32(sound.data() + kRunHeaderBytes);
-  const Slice foreign = Slice(fs.ReadRaw("/run-000008"));
-  fs.WriteRaw(kPath, kRunHeaderBytes, foreign.Sub(kRunHeaderBytes, first));
+  const std::string foreign = fs.ReadRaw("/run-000008");
+  fs.WriteRaw(kPath, kRunHeaderBytes, Slice(foreign).Sub(kRunHeaderBytes, first));
   Examiner foreigner(&fs, model, info);
   REQUIRE_OK(foreigner.Open());
   CHECK(foreigner.Stream().Is(Code::kCorrupt));
