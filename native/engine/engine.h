@@ -297,6 +297,8 @@ class Engine {
   // --- reading ---
   virtual std::unique_ptr<ReadScope> Read() = 0;                         // newest visible position
   virtual Result<std::unique_ptr<ReadScope>> ReadView(ViewId view) = 0;  // kViewExpired
+  // One shard's part of a digest at a view, without a guard from its beginning to its end. Waits.
+  virtual Result<table::Store::DigestPart> DigestShard(ViewId view, uint32_t shard) = 0;
   virtual ViewInfo OpenView() = 0;
   virtual void ReleaseView(ViewId view) = 0;
   // A view at the record end `seq`, which may be still to come: it opens in the step that makes

@@ -87,6 +87,7 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status SyncTo(uint64_t offset, uint64_t timeout_ms) override;
   std::unique_ptr<ReadScope> Read() override;
   Result<std::unique_ptr<ReadScope>> ReadView(ViewId view) override;
+  Result<table::Store::DigestPart> DigestShard(ViewId view, uint32_t shard) override;
   ViewInfo OpenView() override;
   void ReleaseView(ViewId view) override;
   Result<ViewId> OpenViewAt(uint64_t seq) override;
@@ -255,6 +256,7 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Result<PinInfo> PinWithoutHold();
   bool ReachedViewAge(uint64_t since_us) const;
   bool ViewIsOld(const ViewHandle& view) const;
+  Result<std::shared_ptr<ViewHandle>> FindView(ViewId view);
   bool PinIsOld(const ViewHandle& view) const;
 
   // replica_stream.cc

@@ -10,6 +10,8 @@ namespace gapless::engine {
 namespace {
 
 constexpr uint64_t kAwaitRoundMs = 100;
+// While a flush is due, the log behind the sealed position may grow to so many times memtableBytes.
+constexpr uint64_t kLogBytesPerMemtable = 4;
 constexpr uint64_t kSmallestRunBytes = 64 << 10;
 
 // Levels and runs are as large as suits the memtables whose runs come in, within the usual sizes.
@@ -99,6 +101,7 @@ Status Upkeep::EndedLocked() const {
 bool Upkeep::SealIsDue(uint64_t visible) {
   const uint64_t active = generation_->store.active_bytes();
   active_.store(active, std::memory_order_relaxed);
+  visible_.store(visible, std::memory_order_relaxed);
   if (sealed_waits_.load(std::memory_order_relaxed)) return false;
   const uint64_t sealed = sealed_offset_.load(std::memory_order_relaxed);
   if (visible <= sealed) return false;
@@ -125,7 +128,13 @@ void Upkeep::SetLimitLocked() {
   limit_.store(ActiveLimit(memtable_bytes_, sealed_bytes_, flushed_bytes_));
 }
 
+// Memtables that are overwritten stay small; the log behind them, which an open replays, does not.
 bool Upkeep::HasRoom(uint64_t more_bytes) const {
+  const uint64_t sealed = sealed_offset_.load(std::memory_order_relaxed);
+  const uint64_t visible = visible_.load(std::memory_order_relaxed);
+  const bool log_is_long =
+      visible > sealed && visible - sealed > kLogBytesPerMemtable * memtable_bytes_;
+  if (log_is_long && sealed_waits_.load(std::memory_order_relaxed)) return false;
   return active_.load(std::memory_order_relaxed) + more_bytes <
          limit_.load(std::memory_order_relaxed);
 }

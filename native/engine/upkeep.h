@@ -168,6 +168,7 @@ class Upkeep {
   std::atomic<bool> sealed_waits_{false};
   std::atomic<bool> seal_wanted_{false};
   std::atomic<uint64_t> active_{0};  // bytes of the memtables that take writes
+  std::atomic<uint64_t> visible_{0};
   std::atomic<uint64_t> sealed_offset_;
   std::atomic<uint64_t> flushed_at_us_{0};  // when the last flush ended
   std::atomic<uint64_t> limit_;             // of the memtables that take writes

@@ -224,6 +224,7 @@ void Upkeep::EndMerge(const NextMerge& next, const Status& status) {
   if (status.ok()) {
     merge_error_ = Status::Ok();
     merge_failures_ = 0;
+    if (flush_error_.ok()) blocked_ = Status::Ok();
     flush_cond_.NotifyAll();
     return;
   }

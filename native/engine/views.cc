@@ -230,7 +230,7 @@ bool EngineImpl::PinIsOld(const ViewHandle& view) const {
   return options_.clock->MonotonicUs() - view.used_us >= options_.snapshot_hold_ms * 1000;
 }
 
-Result<std::unique_ptr<ReadScope>> EngineImpl::ReadView(ViewId view) {
+Result<std::shared_ptr<ViewHandle>> EngineImpl::FindView(ViewId view) {
   std::shared_ptr<ViewHandle> handle;
   {
     const MutexLock lock(&views_mutex_);
@@ -242,7 +242,22 @@ Result<std::unique_ptr<ReadScope>> EngineImpl::ReadView(ViewId view) {
     ReleaseView(view);
     return ViewExpired();
   }
-  return std::unique_ptr<ReadScope>(std::make_unique<Scope>(std::move(handle)));
+  return handle;
+}
+
+Result<std::unique_ptr<ReadScope>> EngineImpl::ReadView(ViewId view) {
+  Result<std::shared_ptr<ViewHandle>> found = FindView(view);
+  if (!found.ok()) return found.status();
+  return std::unique_ptr<ReadScope>(std::make_unique<Scope>(std::move(found.value())));
+}
+
+// The view protects the read point; a guard held so long would keep every memtable and block that
+// is let go meanwhile.
+Result<table::Store::DigestPart> EngineImpl::DigestShard(ViewId view, uint32_t shard) {
+  const Result<std::shared_ptr<ViewHandle>> found = FindView(view);
+  if (!found.ok()) return found.status();
+  const ViewHandle& handle = *found.value();
+  return handle.generation->store.DigestShard(shard, handle.point());
 }
 
 void EngineImpl::ReleaseView(ViewId view) {

@@ -320,9 +320,7 @@ napi_value DigestShard(StoreHandle& store, const Args& args) {
   return StartStoreJob<Part>(
       store, args.env, "gaplessdb digest",
       [view_id = id.value(), shard](engine::Engine* engine, Part* part) {
-        Result<std::unique_ptr<engine::ReadScope>> scope = engine->ReadView(view_id);
-        if (!scope.ok()) return scope.status();
-        Result<Part> sum = scope.value()->store().DigestShard(shard, scope.value()->at());
+        Result<Part> sum = engine->DigestShard(view_id, shard);
         if (sum.ok()) *part = sum.value();
         return sum.status();
       },

@@ -42,7 +42,11 @@ export class Replica implements LinkOwner {
   readonly #syncBackoff: Backoff;
   readonly #address: HostPort;
   #acceptLoss: boolean;
-  #asksOperatorSync = false;
+  /** Number of the full sync that an operator asked for and did not get yet; 0: none. */
+  #operatorSync = 0;
+  #operatorSyncs = 0;
+  /** Of these the one that the last handshake spoke of. */
+  #shownSync = 0;
   #recoverySyncDone = false;
   #state: LinkState = 'connecting';
   #reason: Reason | null = null;
@@ -135,7 +139,8 @@ export class Replica implements LinkOwner {
   /** Shakes hands again, at once; resolves with the next decision. */
   resync(full: boolean): Promise<Decided> {
     const decided = new Promise<Decided>((resolve, reject) => this.#waitingForDecision.push({ resolve, reject }));
-    this.#asksOperatorSync = full;
+    if (full) this.#operatorSyncs += 1;
+    this.#operatorSync = full ? this.#operatorSyncs : 0;
     this.#limits.forgive();
     if (this.#link !== undefined) this.#link.finish(null, createError('ABORTED', 'a resync was asked for'));
     else if (!this.#isDialling) this.#dial();
@@ -173,6 +178,7 @@ export class Replica implements LinkOwner {
     this.progress.refresh();
     const { clusterId, nodeId } = store.identity();
     const ownReason = this.#recoverySyncDone ? null : this.ports.asksFull();
+    this.#shownSync = this.#operatorSync;
     return {
       type: 'HANDSHAKE',
       clusterId,
@@ -186,7 +192,7 @@ export class Replica implements LinkOwner {
       consistent: true,
       belowFormerMark: this.progress.isBelowFormerMark,
       acceptLoss: this.#acceptLoss,
-      asksFull: this.#asksOperatorSync ? 'operator' : ownReason,
+      asksFull: this.#operatorSync > 0 ? 'operator' : ownReason,
       capabilities: 1n,
       resume: null,
       // Nothing is offered to rewind to while this node cannot rewind.
@@ -233,8 +239,10 @@ export class Replica implements LinkOwner {
 
   installed(reason: FullReason): void {
     this.#limits.completed(reason);
+    this.#tally.completed('full', reason);
     this.#syncBackoff.reset();
-    this.#asksOperatorSync = false;
+    // One that was asked for while this one was installed is still to come.
+    if (this.#operatorSync === this.#shownSync) this.#operatorSync = 0;
     this.#recoverySyncDone = true;
     this.#promised = this.#toldPromised ?? this.#promised;
     this.#isPromisedOld = this.#toldPromised === undefined;
@@ -242,7 +250,8 @@ export class Replica implements LinkOwner {
 
   streaming(link: ReplicaLink, lag: Lag): void {
     this.#linkBackoff.reset();
-    if (link.tier !== null) this.#tally.completed(link.tier, link.reason);
+    // A full sync was done when its state was installed, whatever became of its link.
+    if (link.tier !== null && link.tier !== 'full') this.#tally.completed(link.tier, link.reason);
     this.ports.emit({ event: 'streaming', position: this.progress.visible, lag });
   }
 

@@ -21,7 +21,7 @@ export class ResyncTally {
     add(this.#pairs, `${tier} ${reason ?? ''}`);
   }
 
-  /** The replica streams: what was decided is done. */
+  /** What was decided is done: the replica streams, or has installed the new state. */
   completed(tier: Tier, reason: Reason | null): void {
     this.#byTier[tier]++;
     if (reason !== null) add(this.#reasons, reason);

@@ -2,6 +2,7 @@
  * The boundary of a full sync under writers: the state at the snapshot position is the log replayed up to it, and the
  * stream goes on at exactly the next record. GAPLESS_SYNCS: how many full syncs (default 6).
  */
+import { cpSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Position } from '../../dist/index.js';
 import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
@@ -19,6 +20,12 @@ beforeEach(() => {
   cluster = new TestCluster();
 });
 afterEach(() => cluster.end());
+
+/** What a kill would leave of a node at rest: a close makes a checkpoint, and nothing before that could be replayed. */
+function asKilled({ dir }: TestNode): string {
+  cpSync(dir, `${dir}-killed`, { recursive: true });
+  return `${dir}-killed`;
+}
 
 async function proxied(primary: { readonly address: { host: string; port: number } }): Promise<FrameProxy> {
   const proxy = await FrameProxy.start(primary.address);
@@ -81,9 +88,10 @@ describe('full syncs under 16 writers', () => {
     expect(replica.saw('resync', { tier: 'full' })).toHaveLength(syncs);
     expect(replica.saw('sync_failed')).toHaveLength(0);
     const { position: end } = await primary.db.digest();
+    const leftOfPrimary = asKilled(primary);
     await primary.db.close();
-    for (const { seq, digest } of shown) expect(await replayedDigest(primary.dir, seq)).toBe(digest);
-    const log = await LogIndex.read(primary.dir);
+    for (const { seq, digest } of shown) expect(await replayedDigest(leftOfPrimary, seq)).toBe(digest);
+    const log = await LogIndex.read(leftOfPrimary);
     expect(counters.appliedRecords).toBe(predictedRecords(replica, log, end.seq));
     expect(counters).toMatchObject({ gaps: 0, droppedRecords: 0 });
   }, 600_000);
@@ -94,7 +102,7 @@ describe('full syncs under 16 writers', () => {
     const proxy = await proxied(primary);
     proxy.fate = ({ name }) => (name === 'FLOW_DATA' ? { delayMs: 40 } : 'pass');
     const writers = startWriters(primary.db, { seed: 11 });
-    const replica = await cluster.replica(proxy.address, { shards: 2 });
+    const replica = await cluster.replica(proxy.address, { ...whole, shards: 2 });
     await until('the switch', () => replica.saw('sync_done').length > 0, 30_000);
     await until('the stream', () => replica.saw('streaming').length > 0, 30_000);
     await replica.db.replication.resync({ full: true });
@@ -104,16 +112,18 @@ describe('full syncs under 16 writers', () => {
     writers.check(replica.db);
     const { counters } = replica.db.status();
     const { position, digest } = await replica.db.digest();
+    const leftOfPrimary = asKilled(primary);
+    const leftOfReplica = asKilled(replica);
     await replica.db.close();
     await primary.db.close();
-    const log = await LogIndex.read(primary.dir);
+    const log = await LogIndex.read(leftOfPrimary);
     expect(counters.appliedRecords).toBe(predictedRecords(replica, log, position.seq));
     // What the directory of the replica replays to, at the boundary and at its end.
     const snapshot = boundaries(replica).at(-1)?.snapshot.seq ?? 0n;
     expect(snapshot).toBeLessThan(position.seq);
-    expect(await replayedDigest(replica.dir, snapshot)).toBe(await replayedDigest(primary.dir, snapshot));
-    expect(await replayedDigest(replica.dir, position.seq)).toBe(digest);
-    expect(await replayedDigest(primary.dir, position.seq)).toBe(digest);
+    expect(await replayedDigest(leftOfReplica, snapshot)).toBe(await replayedDigest(leftOfPrimary, snapshot));
+    expect(await replayedDigest(leftOfReplica, position.seq)).toBe(digest);
+    expect(await replayedDigest(leftOfPrimary, position.seq)).toBe(digest);
   }, 120_000);
 
   test('flows that stand still in mid-scan miss nothing that is written meanwhile', async () => {
@@ -130,20 +140,25 @@ describe('full syncs under 16 writers', () => {
       isFrozen = true;
       return { delayMs: 1000 };
     };
-    const replica = await cluster.replica(proxy.address, { ...patient, durability: 'os' });
+    const replica = await cluster.replica(proxy.address, { ...whole, ...patient, durability: 'os' });
     await until('frozen flows', () => isFrozen);
     await overwrite(primary, frozenWrites);
+    // The slot's record comes when the replica streams, and may be the last one.
+    await until('the stream', () => primary.saw('replica', { state: 'streaming' }).length > 0, 60_000);
+    await primary.db.put('last', '1');
     await converged(primary, replica, 60_000);
     expect(replica.db.replication.status().resync).toMatchObject({ full: 1, err: 0 });
     const { position, digest } = await replica.db.digest();
     const snapshot = firstSnapshot(replica).seq;
     expect(position.seq - snapshot).toBeGreaterThanOrEqual(BigInt(frozenWrites));
     const { counters } = replica.db.status();
+    const leftOfPrimary = asKilled(primary);
+    const leftOfReplica = asKilled(replica);
     await primary.db.close();
     await replica.db.close();
-    expect(await replayedDigest(primary.dir, position.seq)).toBe(digest);
-    expect(await replayedDigest(replica.dir, snapshot)).toBe(await replayedDigest(primary.dir, snapshot));
-    const log = await LogIndex.read(primary.dir);
+    expect(await replayedDigest(leftOfPrimary, position.seq)).toBe(digest);
+    expect(await replayedDigest(leftOfReplica, snapshot)).toBe(await replayedDigest(leftOfPrimary, snapshot));
+    const log = await LogIndex.read(leftOfPrimary);
     expect(counters.appliedRecords).toBe(log.between(snapshot, position.seq));
   }, 120_000);
 

@@ -129,6 +129,21 @@ describe('joining', () => {
     expect(replica.db.replication.status().resync.reasons).toEqual({ new_replica: 1, operator: 1 });
   });
 
+  test('a full sync that is asked for while another one is installed is carried out', async () => {
+    const primary = await cluster.primary();
+    await fill(primary, 200, 20);
+    const replica = await cluster.node({ asReplica: true });
+    const asked = new Promise((resolve) => {
+      replica.db.on('switched', () => {
+        if (replica.saw('switched').length === 1) resolve(replica.db.replication.resync({ full: true }));
+      });
+    });
+    await replica.db.replication.follow(primary.address);
+    expect(await asked).toEqual({ tier: 'full', reason: 'operator' });
+    await until('the second sync', () => replica.saw('sync_done').length > 1);
+    expect(replica.db.replication.status().resync.reasons).toEqual({ new_replica: 1, operator: 1 });
+  });
+
   test('a replica refuses writes and a state that is not there yet', async () => {
     const primary = await cluster.primary();
     await primary.db.put('a', '1');
