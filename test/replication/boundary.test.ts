@@ -2,7 +2,7 @@
  * The boundary of a full sync under writers: the state at the snapshot position is the log replayed up to it, and the
  * stream goes on at exactly the next record. GAPLESS_SYNCS: how many full syncs (default 6).
  */
-import { cpSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Position } from '../../dist/index.js';
 import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
@@ -22,9 +22,21 @@ beforeEach(() => {
 afterEach(() => cluster.end());
 
 /** What a kill would leave of a node at rest: a close makes a checkpoint, and nothing before that could be replayed. */
-function asKilled({ dir }: TestNode): string {
-  cpSync(dir, `${dir}-killed`, { recursive: true });
-  return `${dir}-killed`;
+async function asKilled({ dir }: TestNode): Promise<string> {
+  const copy = `${dir}-killed`;
+  let isCopied = false;
+  // A generation that was switched away from may go meanwhile.
+  await until('a copy', () => {
+    try {
+      rmSync(copy, { recursive: true, force: true });
+      cpSync(dir, copy, { recursive: true });
+      isCopied = true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    return isCopied;
+  });
+  return copy;
 }
 
 async function proxied(primary: { readonly address: { host: string; port: number } }): Promise<FrameProxy> {
@@ -88,7 +100,7 @@ describe('full syncs under 16 writers', () => {
     expect(replica.saw('resync', { tier: 'full' })).toHaveLength(syncs);
     expect(replica.saw('sync_failed')).toHaveLength(0);
     const { position: end } = await primary.db.digest();
-    const leftOfPrimary = asKilled(primary);
+    const leftOfPrimary = await asKilled(primary);
     await primary.db.close();
     for (const { seq, digest } of shown) expect(await replayedDigest(leftOfPrimary, seq)).toBe(digest);
     const log = await LogIndex.read(leftOfPrimary);
@@ -112,8 +124,8 @@ describe('full syncs under 16 writers', () => {
     writers.check(replica.db);
     const { counters } = replica.db.status();
     const { position, digest } = await replica.db.digest();
-    const leftOfPrimary = asKilled(primary);
-    const leftOfReplica = asKilled(replica);
+    const leftOfPrimary = await asKilled(primary);
+    const leftOfReplica = await asKilled(replica);
     await replica.db.close();
     await primary.db.close();
     const log = await LogIndex.read(leftOfPrimary);
@@ -152,8 +164,8 @@ describe('full syncs under 16 writers', () => {
     const snapshot = firstSnapshot(replica).seq;
     expect(position.seq - snapshot).toBeGreaterThanOrEqual(BigInt(frozenWrites));
     const { counters } = replica.db.status();
-    const leftOfPrimary = asKilled(primary);
-    const leftOfReplica = asKilled(replica);
+    const leftOfPrimary = await asKilled(primary);
+    const leftOfReplica = await asKilled(replica);
     await primary.db.close();
     await replica.db.close();
     expect(await replayedDigest(leftOfPrimary, position.seq)).toBe(digest);
