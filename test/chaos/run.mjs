@@ -331,12 +331,15 @@ class World {
 
   async #start(node, isPrimary) {
     node.expected = 0;
+    node.isListening = false;
     node.process = await NodeProcess.start(node.dir, { ...options, asReplica: !isPrimary }, { watched: true });
   }
 
   async #listen(node) {
-    const address = await node.process.ask('listen', { host: '127.0.0.1', port: 0 });
-    node.proxy.target = address;
+    // A node that was demoted goes on listening, and may be promoted again.
+    if (node.isListening) return;
+    node.proxy.target = await node.process.ask('listen', { host: '127.0.0.1', port: 0 });
+    node.isListening = true;
   }
 
   #follow(node) {
