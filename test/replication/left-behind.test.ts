@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { loadAddon } from '../../dist/binding/load.js';
-import { converged, fill, TestCluster } from './nodes.js';
+import { converged, fill, TestCluster, until } from './nodes.js';
 import { FrameProxy } from './proxy.js';
 
 let cluster: TestCluster;
@@ -19,8 +19,12 @@ test('records that a terminated thread took and did not show are shown before an
   const primary = await cluster.primary();
   const proxy = await FrameProxy.start(primary.address);
   cluster.atEnd(() => proxy.close());
-  const replica = await cluster.replica(proxy.address);
+  // A primary without a record would let an empty replica join without a full sync.
   await primary.db.put('a', '1');
+  const replica = await cluster.replica(proxy.address);
+  // Behind the slot's record, which comes when the replica streams.
+  await until('the stream', () => primary.saw('replica', { state: 'streaming' }).length > 0);
+  await primary.db.put('a', '2');
   await converged(primary, replica);
   proxy.isDown = true;
   proxy.cut();
