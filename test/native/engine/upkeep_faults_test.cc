@@ -167,6 +167,34 @@ TEST("a full disk refuses commits before a sequence, and they go on by themselve
   CHECK(SameAsModel(bench.engine.get(), model));
 }
 
+TEST("the log behind a flush that cannot run is bounded, however small the memtables stay") {
+  constexpr uint64_t kMemtable = 2 << 20;  // one hot key keeps far less than half of it
+  UpkeepBench bench;
+  bench.options.memtable_bytes = kMemtable;
+  bench.options.segment_bytes = 8 << 20;
+  REQUIRE_OK(bench.Open());
+  io::FaultRule rule;
+  rule.path_contains = "/runs/";
+  rule.times = io::kForever;
+  rule.sys_errno = kNoSpaceErrno;
+  bench.fs.AddRule(rule);
+  Status refused;
+  uint64_t rounds = 0;
+  for (; rounds < 10000 && refused.ok(); ++rounds) {
+    refused = bench.Commit1(Ops().Put("hot", ValueOf(0, rounds, 4000))).status();
+  }
+  REQUIRE(refused.Is(Code::kNoSpace));
+  const uint64_t replayed =
+      bench.engine->progress().visible.offset - bench.Report().checkpoint.offset;
+  CHECK_LE(replayed, 6 * kMemtable);
+  CHECK_LE(bench.Report().store.memtable_bytes, kMemtable / 2);
+  bench.fs.ClearRules();
+  CHECK(bench.Eventually([&] { return bench.Report().upkeep.last_error.ok(); }));
+  REQUIRE_OK(bench.Commit1(Ops().Put("hot", "last")));
+  REQUIRE_OK(bench.Reopen());
+  CHECK(bench.Get("hot") == "last");
+}
+
 TEST("commits wait for a slow flush within the bound of memory, in order, and none is lost") {
   Gate gate;  // outlives the threads that pass it
   UpkeepBench bench;

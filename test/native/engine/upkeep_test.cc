@@ -179,6 +179,21 @@ TEST("views held across flushes, merges and compaction read the same to the end"
   CHECK_EQ(bench.Report().run_bytes, 0u);
 }
 
+TEST("a digest of more than the cache holds keeps no block longer than a chunk") {
+  UpkeepBench bench;
+  bench.options.shards = 1;
+  REQUIRE_OK(bench.Open());
+  Model model;
+  REQUIRE_OK(WriteKeys(&bench, &model, 0, 20000, 0));
+  REQUIRE_OK(bench.engine->Compact(std::nullopt));
+  const ViewInfo view = bench.engine->OpenView();
+  const table::CacheStats before = bench.Report().store.cache;
+  REQUIRE_OK(bench.engine->DigestShard(view.id, 0));
+  const table::CacheStats after = bench.Report().store.cache;
+  CHECK_GT(after.misses - before.misses, 50u);
+  CHECK_LE(after.used_bytes, 2 * bench.options.cache_bytes);
+}
+
 TEST("close checkpoints what would take long to replay, and nothing else") {
   UpkeepBench bench;
   bench.options.memtable_bytes = 64 << 20;
