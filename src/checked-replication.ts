@@ -14,6 +14,7 @@ import type {
   Replication,
   ReplicationStatus,
   ReplicaWaitOptions,
+  WriteWaitOptions,
 } from './replication/ports.js';
 
 const portMax = 65_535;
@@ -24,10 +25,12 @@ const flag: OptionSpec = { type: 'flag', default: false, store: false, help: '' 
 export class CheckedReplication implements Replication {
   readonly #inner: Replication;
   readonly #isPrimary: () => boolean;
+  readonly #requireInHistory: (position: Position) => void;
 
-  constructor(inner: Replication, isPrimary: () => boolean) {
+  constructor(inner: Replication, isPrimary: () => boolean, requireInHistory: (position: Position) => void) {
     this.#inner = inner;
     this.#isPrimary = isPrimary;
+    this.#requireInHistory = requireInHistory;
   }
 
   async listen(options: ListenOptions): Promise<HostPort> {
@@ -79,11 +82,16 @@ export class CheckedReplication implements Replication {
     if (level !== undefined) checkOption('level', replicationOptionTable.ackLevel, level);
     if (timeoutMs !== undefined) checkOption('timeoutMs', count(0, u32Max), timeoutMs);
     if (signal !== undefined) checkOption('signal', { ...flag, type: 'signal', default: undefined }, signal);
+    this.#requireInHistory(wanted);
     await this.#inner.waitFor(wanted, options);
   }
 
-  waitForReplicas(position: Position, options: ReplicaWaitOptions = {}): Promise<void> {
+  waitForReplicas(position: Position, options: WriteWaitOptions = {}): Promise<void> {
     return this.#inner.waitForReplicas(position, options);
+  }
+
+  requireReplicas(replicas: number): void {
+    this.#inner.requireReplicas(replicas);
   }
 
   async resync(options: { readonly full?: boolean | undefined } = {}): ReturnType<Replication['resync']> {

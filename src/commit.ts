@@ -1,7 +1,15 @@
 /**
  * What a write resolves with, and what a caller may ask of it. Pure; any thread.
  */
-import { checkOption, type Durability, optionTable, refuseUnknown } from './options.js';
+import {
+  type AckLevel,
+  checkOption,
+  type Durability,
+  type OptionSpec,
+  optionTable,
+  refuseUnknown,
+  replicationOptionTable,
+} from './options.js';
 import { createVersion, decodePosition, type Position, type PositionJson, type Version } from './position.js';
 
 export interface Commit {
@@ -18,6 +26,12 @@ export interface Commit {
 export interface WriteOptions {
   /** How safe this write is when it resolves; default: the store's. */
   readonly durability?: Durability | undefined;
+  /** Replicas that must hold it too; default: the store's `ackReplicas`. 0: none. */
+  readonly replicas?: number | undefined;
+  /** What they must have done; default: the store's `ackLevel`. */
+  readonly level?: AckLevel | undefined;
+  /** How long they are waited for; default: the store's `ackTimeoutMs`. Then IN_DOUBT. */
+  readonly timeoutMs?: number | undefined;
   /** Stops waiting, not the write: the rejection is in doubt once the write has a position. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -59,20 +73,28 @@ export class CommitValue implements Commit {
   }
 }
 
-const writeOptionNames = ['durability', 'signal'];
+const writeOptionNames = ['durability', 'replicas', 'level', 'timeoutMs', 'signal'];
+const timeoutSpec: OptionSpec = { type: 'count', default: 0, least: 0, most: 0xffff_ffff, store: false, help: '' };
 
 /** Throws a TypeError or RangeError for anything but WriteOptions. */
 export function checkWriteOptions(options: WriteOptions): void {
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`write options must be an object, not ${options}`);
   }
-  if (['replicas', 'level', 'timeoutMs'].some((name) => (options as Record<string, unknown>)[name] !== undefined)) {
-    const { replicas = 0, ...rest } = options as { readonly replicas?: unknown };
-    if (replicas !== 0) throw new TypeError('option "replicas" comes with acknowledgement levels, not in this version');
-    refuseUnknown(rest, [...writeOptionNames, 'level', 'timeoutMs'], '');
-  } else {
-    refuseUnknown(options, [...writeOptionNames, 'replicas'], '');
+  refuseUnknown(options, writeOptionNames, '');
+  const { durability, replicas, level, timeoutMs, signal } = options;
+  if (durability !== undefined) checkOption('durability', optionTable.durability, durability);
+  if (replicas !== undefined) checkOption('replicas', replicationOptionTable.ackReplicas, replicas);
+  if (level !== undefined) checkOption('level', replicationOptionTable.ackLevel, level);
+  if (timeoutMs !== undefined) checkOption('timeoutMs', timeoutSpec, timeoutMs);
+  if (signal !== undefined) checkOption('signal', optionTable.signal, signal);
+}
+
+/** The same for a write that blocks its thread: it cannot hear of replicas meanwhile. */
+export function checkSyncWriteOptions(options: WriteOptions): void {
+  checkWriteOptions(options);
+  for (const name of ['replicas', 'level', 'timeoutMs'] as const) {
+    if (options[name] === undefined || options[name] === 0) continue;
+    throw new TypeError(`option "${name}" is for writes that are waited for, not for those that block the thread`);
   }
-  if (options.durability !== undefined) checkOption('durability', optionTable.durability, options.durability);
-  if (options.signal !== undefined) checkOption('signal', optionTable.signal, options.signal);
 }

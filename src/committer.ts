@@ -14,7 +14,7 @@ import {
   submitWords,
 } from './binding/contract.js';
 import type { Progress } from './binding/progress.js';
-import { type Commit, CommitValue, checkWriteOptions, type WriteOptions } from './commit.js';
+import { type Commit, CommitValue, checkSyncWriteOptions, checkWriteOptions, type WriteOptions } from './commit.js';
 import type { OperationEncoder } from './encoder.js';
 import { abortError, createError, GaplessError } from './errors.js';
 import { encodePosition } from './position.js';
@@ -112,7 +112,7 @@ export class Committer {
 
   /** Blocks this thread until the write is acknowledged at its level. */
   commitSync(batch: OperationEncoder, options: WriteOptions | undefined): Commit {
-    if (options !== undefined) checkWriteOptions(options);
+    if (options !== undefined) checkSyncWriteOptions(options);
     const level = options?.durability ?? this.#level;
     this.#submit(batch, options?.durability, false);
     const commit = this.#taken();

@@ -13,10 +13,10 @@ import { type Digest, digestOfView } from './digest.js';
 import { OperationEncoder } from './encoder.js';
 import { createError, GaplessError } from './errors.js';
 import type { EventName, EventOf } from './events.js';
-import { notARecordEnd, requireInHistory } from './history.js';
+import { notARecordEnd, type Outcome, outcomeOf, requireInHistory } from './history.js';
 import type { Node } from './node.js';
 import { type Compression, checkOption, optionTable, refuseUnknown } from './options.js';
-import { type Position, toPosition, toSeq } from './position.js';
+import { emptyPosition, type Position, toPosition, toSeq } from './position.js';
 import { Range, type RangeOptions } from './range.js';
 import { type Entry, Reads } from './reads.js';
 import type { Replication } from './replication/ports.js';
@@ -205,6 +205,17 @@ export class Database {
     requireInHistory(store, progress, wanted);
   }
 
+  /**
+   * What became of a write whose acknowledgement did not come: `committed` as the store's policy says, `lost` with the
+   * history that it was in, or `unknown` yet. POSITION_NOT_IN_HISTORY if no history of this cluster had it.
+   */
+  async outcome(position: Position): Promise<Outcome> {
+    this.#node.check();
+    const { store, progress } = this.#node;
+    progress.refresh();
+    return outcomeOf(store, progress, toPosition(position), this.#safe());
+  }
+
   // -- whole states -------------------------------------------------------------------------------------------------
 
   /** Digest of all live entries, at the visible position or at a record end still to come. */
@@ -311,7 +322,7 @@ export class Database {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#node.committer.commit(this.#single, options);
+    return this.#node.gate.commit(this.#single, options);
   }
 
   #commit(encoder: OperationEncoder, options: WriteOptions | undefined): Promise<Commit> {
@@ -320,7 +331,7 @@ export class Database {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#node.committer.commit(encoder, options);
+    return this.#node.gate.commit(encoder, options);
   }
 
   #keepEncoder(encoder: OperationEncoder): void {
@@ -333,7 +344,21 @@ export class Database {
     progress.refresh();
     if (level === 'visible') return progress.visibleOffset;
     if (level === 'durable') return progress.durableOffset;
-    return startedReplication?.status().commit.offset ?? progress.durableOffset;
+    const commit = startedReplication?.status().commit ?? this.#safe();
+    // A replica may hear of it before it has it.
+    return commit.offset < progress.visibleOffset ? commit.offset : progress.visibleOffset;
+  }
+
+  /** Up to where this node knows that a write stays: the commit position, if it still may say so. */
+  #safe(): Position {
+    const { progress, startedReplication, options } = this.#node;
+    if (startedReplication === undefined) {
+      const isAlone = progress.isPrimary && !progress.isFenced && options.replication.ackReplicas === 0;
+      return isAlone ? progress.durable : emptyPosition();
+    }
+    const { commit, promised } = startedReplication.status();
+    // A fenced primary's own disk says nothing about the history that goes on elsewhere.
+    return progress.isFenced && options.replication.ackReplicas === 0 ? promised : commit;
   }
 
   /** Age of what this node has not applied yet; unknown counts as endless. */

@@ -71,6 +71,8 @@ const eventNames: Readonly<Record<EventName, true>> = {
   role: true,
   fenced: true,
   replica: true,
+  degraded: true,
+  degraded_end: true,
   needs_operator: true,
   cleared: true,
 };

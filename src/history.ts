@@ -38,6 +38,22 @@ export function requireInHistory(store: NativeStore, progress: Progress, positio
   });
 }
 
+/** What a caller may be told about a write in doubt. */
+export type Outcome = 'committed' | 'lost' | 'unknown';
+
+/** `safe`: up to where this node knows that writes stay. Throws POSITION_NOT_IN_HISTORY. */
+export function outcomeOf(store: NativeStore, progress: Progress, position: Position, safe: Position): Outcome {
+  const standing = standingOf(store, progress, position);
+  if (standing === 'in_history') return position.offset <= safe.offset ? 'committed' : 'unknown';
+  if (standing === 'ahead') return 'unknown';
+  // A later epoch began in front of it: the history that it was in did not go on.
+  const isReplaced = store
+    .meta()
+    .epochs.some(({ epoch, before }) => compareEpochs(epoch, position.epoch) > 0 && before.offset < position.offset);
+  if (!isReplaced) requireInHistory(store, progress, position);
+  return 'lost';
+}
+
 /** The highest position that both histories may share, by the epoch list. */
 function commonPosition(meta: NativeMetaState, position: Position): Position | null {
   const later = meta.epochs.find(({ epoch }) => compareEpochs(epoch, position.epoch) > 0);

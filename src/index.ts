@@ -27,6 +27,7 @@ export {
   StorageError,
 } from './errors.js';
 export type { AnyEvent, EventName, EventOf } from './events.js';
+export type { Outcome } from './history.js';
 export {
   type DigestReport,
   digestDirectory,
@@ -53,6 +54,7 @@ export {
   type OptionSpec,
   optionTable,
   replicationOptionTable,
+  type TooFewReplicas,
 } from './options.js';
 export { type Position, parsePosition, parseVersion, toPosition, toSeq, toVersion, type Version } from './position.js';
 export type { Range, RangeOptions } from './range.js';

@@ -5,6 +5,8 @@
  * The engine wakes this thread when something moved (`#woken`): commits are resolved first, then waits, then
  * replication, then events. Close goes the other way round: nothing new, replication, what is pending, threads, store.
  */
+
+import { AckGate } from './ack-gate.js';
 import { type Clock, systemClock } from './base/clock.js';
 import {
   compressionCodes,
@@ -45,6 +47,7 @@ export class Node {
   readonly clock: Clock = systemClock();
   readonly progress: Progress;
   readonly committer: Committer;
+  readonly gate: AckGate;
   readonly waits: Waits;
   readonly events: Events;
   readonly scratch: KeyScratch = new KeyScratch();
@@ -94,6 +97,16 @@ export class Node {
     const alive = new KeepAlive(store);
     const level = durabilityName(store.state().durability);
     this.committer = new Committer(store, level, alive, this.progress.stops, () => this.woken());
+    this.gate = new AckGate({
+      committer: this.committer,
+      policy: options.replication,
+      alive,
+      takesWrites: () => {
+        this.progress.refresh();
+        return this.progress.isPrimary && this.progress.isAcknowledging;
+      },
+      replication: () => this.replication,
+    });
     this.waits = new Waits(alive, this.clock);
     this.events = new Events(this.clock);
     this.#seen = {
@@ -165,6 +178,8 @@ export class Node {
   async #close(): Promise<void> {
     // The assignment in close() comes first: from here on nothing new begins.
     await Promise.resolve();
+    // What replicas may still acknowledge has its time; beyond it, closing leaves it in doubt.
+    await this.#settled(this.gate.settled(), this.options.replication.ackTimeoutMs);
     await this.#replication?.close();
     await this.committer.drained();
     this.waits.closeAll(createError('CLOSED', 'the database was closed'));
@@ -174,6 +189,17 @@ export class Node {
     const position = this.progress.visible;
     await this.store.close();
     this.events.emit({ event: 'closed', position });
+  }
+
+  /** Resolves when `work` has, at the latest after `ms`. */
+  #settled(work: Promise<void>, ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.clock.after(ms, resolve);
+      void work.then(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   #offeredRing(): SharedArrayBuffer | null {

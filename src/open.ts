@@ -2,6 +2,7 @@
 import { systemRandom } from './base/prng.js';
 import { CheckedReplication } from './checked-replication.js';
 import { Database } from './database.js';
+import { requireInHistory } from './history.js';
 import { Node, type ReplicationFactory } from './node.js';
 import type { OpenOptions } from './options.js';
 import { ReplicationController } from './replication/controller.js';
@@ -34,5 +35,9 @@ const startReplication: ReplicationFactory = (node, ports) => {
     network: tcpNetwork(),
     asksFull: () => null,
   });
-  return new CheckedReplication(controller, () => store.state().role === 'primary');
+  return new CheckedReplication(
+    controller,
+    () => store.state().role === 'primary',
+    (position) => requireInHistory(store, node.progress, position),
+  );
 };

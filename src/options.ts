@@ -5,6 +5,7 @@
 export type Durability = 'sync' | 'os' | 'memory';
 export type Compression = 'none' | 'lz4';
 export type AckLevel = 'received' | 'durable' | 'applied';
+export type TooFewReplicas = 'error' | 'block' | 'degrade';
 
 /** Resolved: every option has a value; frozen. */
 export interface Options {
@@ -49,6 +50,7 @@ export interface ReplicationOptions {
   readonly ackReplicas: number;
   readonly ackLevel: AckLevel;
   readonly ackTimeoutMs: number;
+  readonly onTooFewReplicas: TooFewReplicas;
   /** Needed off loopback: 16 to 1024 bytes. */
   readonly secret: Uint8Array | undefined;
   readonly acceptLoss: boolean;
@@ -153,9 +155,15 @@ export const replicationOptionTable: Readonly<Record<keyof ReplicationOptions, O
   paddingMaxBytes: bytes(mib, 0, most, false, 'bytes that padding may skip'),
   lossLimitBytes: bytes(64 * mib, 0, most, false, 'largest suffix given up without an operator'),
   fullSyncsMax: count(4, 0, u32Max, false, 'full syncs per replica, reason and ten minutes; 0: no limit'),
-  ackReplicas: count(0, 0, 64, false, 'replicas that the commit position waits for'),
+  ackReplicas: count(0, 0, 64, false, 'replicas that every write waits for'),
   ackLevel: choice(['received', 'durable', 'applied'], 'durable', false, 'what those replicas must have done'),
   ackTimeoutMs: count(10_000, 1, u32Max, false, 'how long a wait for replicas lasts'),
+  onTooFewReplicas: choice(
+    ['error', 'block', 'degrade'],
+    'error',
+    false,
+    'too few in reach: refuse the write, wait for them, or go on without',
+  ),
   secret: { type: 'secret', default: undefined, store: false, help: 'shared secret of the cluster, 16 to 1024 bytes' },
   acceptLoss: flag(false, 'let a stop that protects data be overridden, for one handshake'),
 };

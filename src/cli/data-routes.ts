@@ -88,12 +88,13 @@ function conditionOf(query: Query, key: Buffer): TextOperation[] {
 
 function writeFlags({ target, timeoutMs }: Exchange): WriteFlags {
   const { query } = target;
+  const hasTimeout = query.text('timeoutMs') !== undefined;
   const replicas = query.text('replicas');
   return {
     durability: oneOf(query.text('durability'), ['sync', 'os', 'memory'] as const, 'durability'),
     replicas: replicas === undefined ? undefined : parseCount(replicas, 'replicas', 0, 64),
     level: oneOf(query.text('level'), ['received', 'durable', 'applied'] as const, 'level'),
-    timeoutMs,
+    timeoutMs: hasTimeout ? timeoutMs : undefined,
   };
 }
 

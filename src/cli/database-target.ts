@@ -41,9 +41,7 @@ export class DatabaseTarget implements Target {
   async write(operations: readonly TextOperation[], flags: WriteFlags): Promise<WriteAnswer> {
     const batch = this.#database.batch();
     for (const operation of operations) addOperation(batch, operation);
-    const { durability, replicas = 0, level, timeoutMs } = flags;
-    const { position, firstSeq, results } = await batch.commit({ durability });
-    if (replicas > 0) await this.#database.replication.waitFor(position, { replicas, level, timeoutMs });
+    const { position, firstSeq, results } = await batch.commit(flags);
     return { position, firstSeq, results };
   }
 

@@ -23,6 +23,8 @@ interface Waiter {
 interface Policy {
   readonly replicas: number;
   readonly level: AckLevel;
+  /** Of writes that go on without replicas that are not in reach. */
+  readonly mayDegrade: boolean;
   /** By rising offset. */
   readonly waiters: Waiter[];
 }
@@ -62,9 +64,10 @@ export class AckWaiters {
     level: AckLevel,
     timeoutMs: number,
     signal: AbortSignal | undefined,
+    mayDegrade = false,
   ): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(abortError(signal));
-    const policy = this.#policy(replicas, level);
+    const policy = this.#policy(replicas, level, mayDegrade);
     return new Promise((resolve, reject) => {
       let cancel: CancelTimer = () => undefined;
       const abort = (): void => this.#settle(policy, waiter, abortError(signal));
@@ -101,6 +104,15 @@ export class AckWaiters {
     }
   }
 
+  /** Ends the waits that go on without replicas out of reach. `goesOn` hears how many each of them asked for. */
+  degrade(goesOn: (needed: number) => boolean): void {
+    for (const [key, { replicas, mayDegrade, waiters }] of this.#policies) {
+      if (!mayDegrade || waiters.length === 0 || !goesOn(replicas)) continue;
+      this.#policies.delete(key);
+      for (const waiter of waiters.splice(0)) waiter.settle(undefined);
+    }
+  }
+
   /** Nobody will acknowledge any more. `error` makes the error for a position. */
   rejectAll(error: (position: Position) => Error): void {
     const policies = [...this.#policies.values()];
@@ -108,9 +120,9 @@ export class AckWaiters {
     for (const { waiters } of policies) for (const waiter of waiters) waiter.settle(error(waiter.position));
   }
 
-  #policy(replicas: number, level: AckLevel): Policy {
-    const key = `${replicas} ${level}`;
-    const known = this.#policies.get(key) ?? { replicas, level, waiters: [] };
+  #policy(replicas: number, level: AckLevel, mayDegrade: boolean): Policy {
+    const key = `${replicas} ${level} ${mayDegrade}`;
+    const known = this.#policies.get(key) ?? { replicas, level, mayDegrade, waiters: [] };
     this.#policies.set(key, known);
     return known;
   }

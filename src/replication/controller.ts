@@ -22,6 +22,7 @@ import type {
   ReplicationPorts,
   ReplicationStatus,
   ReplicaWaitOptions,
+  WriteWaitOptions,
 } from './ports.js';
 import { Primary } from './primary.js';
 import { Replica } from './replica.js';
@@ -50,8 +51,12 @@ export class ReplicationController implements Replication {
     this.#highestTerm = ports.store.state().highestTerm;
     this.#visibleEpoch = this.#progress.visible.epoch;
     this.#wasFenced = this.#progress.isFenced;
-    this.#primary = new Primary(ports, this.#progress, this.#tally, (channel, handler) =>
-      this.#connect(channel, handler, 'primary', 'control'),
+    this.#primary = new Primary(
+      ports,
+      this.#progress,
+      this.#tally,
+      (channel, handler) => this.#connect(channel, handler, 'primary', 'control'),
+      () => (this.#progress.isPrimary ? undefined : this.#replica?.told),
     );
   }
 
@@ -128,7 +133,7 @@ export class ReplicationController implements Replication {
       listen: this.#primary.address,
       follow: replica?.address ?? null,
       commit: this.#primary.commitPosition,
-      promised: replica?.promised ?? this.#primary.promised,
+      promised: this.#primary.promised,
       undoFloor: this.#primary.undoFloor,
       replicas: this.#primary.sessions.map((session) => session.status()),
       link,
@@ -138,25 +143,27 @@ export class ReplicationController implements Replication {
   }
 
   async waitFor(position: Position, options: ReplicaWaitOptions = {}): Promise<void> {
-    this.#requireOpen();
-    this.#progress.refresh();
-    if (position.offset <= this.#progress.visibleOffset) {
-      const ours = this.#ports.store.positionAt(position.offset);
-      if (ours.chain !== position.chain) {
-        throw createError('POSITION_NOT_IN_HISTORY', `${position} is not in this node's history`);
-      }
-    }
     await this.waitForReplicas(position, options);
   }
 
-  waitForReplicas(position: Position, options: ReplicaWaitOptions = {}): Promise<void> {
+  waitForReplicas(position: Position, options: WriteWaitOptions = {}): Promise<void> {
     this.#requireOpen();
     const { replicas = 1, level = 'durable', timeoutMs = this.#ports.options.ackTimeoutMs, signal } = options;
     if (!Number.isInteger(replicas) || replicas < 1) throw new RangeError(`replicas must be at least 1: ${replicas}`);
+    // A fence or a demotion from another thread may be younger than the last wake.
+    this.#progress.refresh();
     if (this.#progress.isFenced) {
       return Promise.reject(createError('FENCED', 'a higher term was seen', { details: { position } }));
     }
-    return this.#primary.waitFor(position, replicas, level, timeoutMs, signal);
+    if (options.isWrite === true && !this.#progress.isPrimary) {
+      return Promise.reject(createError('IN_DOUBT', 'this node is no longer the primary', { details: { position } }));
+    }
+    return this.#primary.waitFor(position, replicas, level, timeoutMs, signal, options.isWrite === true);
+  }
+
+  requireReplicas(replicas: number): void {
+    this.#requireOpen();
+    this.#primary.requireReplicas(replicas);
   }
 
   async resync(
@@ -220,14 +227,17 @@ export class ReplicationController implements Replication {
       const message = 'this node was repaired and has not reached again what it once had; force: true promotes it';
       throw createError('NOT_READY', message, { details: { position: this.#progress.durable } });
     }
-    if (replica === undefined) return;
-    if (replica.isSyncing) {
+    if (!this.#progress.isPrimary && this.#ports.store.meta().padded.length > 0) {
+      throw createError('NOT_READY', 'this node is inconsistent: its history was padded; force: true promotes it');
+    }
+    if (replica?.isSyncing === true) {
       throw createError('NOT_READY', 'this node is in a full sync; force: true promotes its old state');
     }
-    const { promised } = replica;
-    if (replica.queue.received.offset < promised.offset) {
-      const message = `callers were told that replicas hold ${promised}; this node has ${replica.queue.received}`;
-      throw createError('BEHIND_PROMISED', message, { details: { position: replica.queue.received, promised } });
+    const promised = replica?.promised ?? this.#primary.promised;
+    const position = replica?.queue.received ?? this.#progress.visible;
+    if (!this.#progress.isPrimary && position.offset < promised.offset) {
+      const message = `callers were told that replicas hold ${promised}; this node has ${position}`;
+      throw createError('BEHIND_PROMISED', message, { details: { position, promised } });
     }
   }
 
@@ -246,7 +256,10 @@ export class ReplicationController implements Replication {
   }
 
   #becamePrimary(): void {
+    const told = this.#replica?.told;
     this.#replica = undefined;
+    if (told !== undefined) this.#primary.inherit(told);
+    this.#primary.forgetBeyond(this.#progress.visible);
     this.#highestTerm = this.#ports.store.state().highestTerm;
     const epoch = this.#progress.ownEpoch;
     this.#ports.emit({ event: 'role', role: 'primary', epoch, cause: 'promote' });
@@ -265,6 +278,7 @@ export class ReplicationController implements Replication {
       options,
       () => this.#highestTerm,
       (channel, handler, purpose) => this.#connect(channel, handler, 'replica', purpose),
+      this.#primary.promised,
     );
     this.#replica.start();
   }
@@ -282,6 +296,8 @@ export class ReplicationController implements Replication {
     }
     const { host, port } = replica.target;
     replica.stop(createError('ABORTED', 'the link begins anew'));
+    this.#primary.inherit(replica.told);
+    this.#replica = undefined;
     await this.#followNow({ host, port });
   }
 
@@ -293,6 +309,7 @@ export class ReplicationController implements Replication {
     await replica.queue.drained();
     replica.stop(word);
     this.#replica = undefined;
+    this.#primary.inherit(replica.told);
   }
 
   #state(): ReplicationStatus['state'] {

@@ -74,6 +74,7 @@ export interface ReplicationOptions {
   readonly ackReplicas: number;
   readonly ackLevel: AckLevel;
   readonly ackTimeoutMs: number;
+  readonly onTooFewReplicas: TooFewReplicas;
   readonly acceptLoss: boolean;
   /** 16 to 1024 bytes, or none. */
   readonly secret: Uint8Array | undefined;
@@ -96,6 +97,7 @@ export const defaultReplicationOptions: ReplicationOptions = {
   ackReplicas: 0,
   ackLevel: 'durable',
   ackTimeoutMs: 10_000,
+  onTooFewReplicas: 'error',
   acceptLoss: false,
   secret: undefined,
   slotMaxBytes: 1024 * 1024 * 1024,
@@ -146,11 +148,17 @@ export interface DemoteOptions {
   readonly follow?: HostPort | undefined;
 }
 export type AckLevel = 'received' | 'durable' | 'applied';
+export type TooFewReplicas = 'error' | 'block' | 'degrade';
 export interface ReplicaWaitOptions {
   readonly replicas?: number | undefined;
   readonly level?: AckLevel | undefined;
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+/** A wait behind a commit. */
+export interface WriteWaitOptions extends ReplicaWaitOptions {
+  /** True: the store's policy for too few replicas holds for it. */
+  readonly isWrite?: boolean | undefined;
 }
 
 export interface Lag {
@@ -317,6 +325,8 @@ export type ReplicationEvent =
       readonly tier: Tier | null;
       readonly reason: Reason | null;
     })
+  /** Writes are acknowledged by fewer replicas than they ask for, and again by as many. */
+  | (Event<'degraded' | 'degraded_end'> & { readonly needed: number; readonly have: number })
   | (Event<'needs_operator'> & { readonly reason: Reason; readonly details: string; readonly command: string })
   | Event<'cleared'>;
 
@@ -334,7 +344,9 @@ export interface Replication {
   /** Resolves once `replicas` (default 1) replicas hold the position at the level (default durable). IN_DOUBT. */
   waitFor(position: Position, options?: ReplicaWaitOptions): Promise<void>;
   /** The same for a position that this node has just committed: without asking the log about it. */
-  waitForReplicas(position: Position, options?: ReplicaWaitOptions): Promise<void>;
+  waitForReplicas(position: Position, options?: WriteWaitOptions): Promise<void>;
+  /** Before a commit that asks for so many: NOT_ENOUGH_REPLICAS where the policy refuses it. */
+  requireReplicas(replicas: number): void;
   /** On a replica: shakes hands again, with `full` asking for a full sync; resolves with the decision. */
   resync(options?: {
     readonly full?: boolean | undefined;

@@ -98,6 +98,10 @@ export class PrimarySession implements ConnectionHandler {
     if (this.#isOver || this.#replica?.countsFor(this.#ackEpoch, ownEpoch) !== true) return undefined;
     return this.#replica.acknowledged;
   }
+  /** Whether acknowledgements that count can be expected of it. */
+  get isInReach(): boolean {
+    return !this.#isOver && this.#replica?.isInReach === true;
+  }
   /** The full sync that data connections may join. */
   get sync(): FullSyncSource | undefined {
     return this.#sync;

@@ -14,6 +14,7 @@ import { protocolError } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { Hello } from '../wire/hello.js';
 import type { Reason } from '../wire/names.js';
+import { AckPolicy } from './ack-policy.js';
 import { type Acknowledged, AckWaiters, reachedBy } from './acknowledgements.js';
 import type { Connection, ConnectionHandler } from './connection.js';
 import { decide, epochFacts } from './decision-facts.js';
@@ -29,6 +30,12 @@ export const unauthenticatedMax = 128;
 /** Longest time in which a connection with a node id that is in use must prove itself alive. */
 const probeMsMax = 1000;
 
+/** What a replica was told by the node that it follows. */
+export interface Upstream {
+  readonly commit: Position;
+  readonly promised: Position;
+}
+
 export class Primary implements SessionOwner {
   readonly ports: ReplicationPorts;
   readonly progress: Progress;
@@ -36,6 +43,8 @@ export class Primary implements SessionOwner {
   readonly #connect: (channel: Channel, handler: ConnectionHandler) => Connection;
   readonly #tally: ResyncTally;
   readonly #waiters: AckWaiters;
+  readonly #policy: AckPolicy;
+  readonly #upstream: () => Upstream | undefined;
   readonly #sessions = new Map<string, PrimarySession>();
   readonly #connections = new Set<Connection>();
   /** In order of arrival. */
@@ -55,6 +64,7 @@ export class Primary implements SessionOwner {
     progress: Progress,
     tally: ResyncTally,
     connect: (channel: Channel, handler: ConnectionHandler) => Connection,
+    upstream: () => Upstream | undefined = () => undefined,
   ) {
     this.ports = ports;
     this.progress = progress;
@@ -62,7 +72,9 @@ export class Primary implements SessionOwner {
     this.#generation = progress.generation;
     this.#tally = tally;
     this.#connect = connect;
+    this.#upstream = upstream;
     this.#waiters = new AckWaiters(ports.clock, (position) => this.#promise(position));
+    this.#policy = new AckPolicy(ports.options.onTooFewReplicas, (event) => ports.emit(event));
   }
 
   get address(): HostPort | null {
@@ -76,11 +88,13 @@ export class Primary implements SessionOwner {
   }
   get promised(): Position {
     this.#noteHistory();
-    return this.#promised;
+    return this.#upstream()?.promised ?? this.#promised;
   }
-  /** Where the store's policy is met. */
+  /** Where the store's policy is met; on a replica as its primary says. */
   get commitPosition(): Position {
     this.#noteHistory();
+    const upstream = this.#upstream();
+    if (upstream !== undefined) return upstream.commit;
     return this.ports.options.ackReplicas === 0 ? this.progress.durable : this.#commit;
   }
   get undoFloor(): Position {
@@ -104,10 +118,31 @@ export class Primary implements SessionOwner {
     level: 'received' | 'durable' | 'applied',
     timeoutMs: number,
     signal: AbortSignal | undefined,
+    isWrite: boolean,
   ): Promise<void> {
-    const waiting = this.#waiters.wait(position, replicas, level, timeoutMs, signal);
+    const mayDegrade = isWrite && this.#policy.mayDegrade;
+    if (mayDegrade && this.#policy.goesOn(replicas, this.#inReach())) return Promise.resolve();
+    const waiting = this.#waiters.wait(position, replicas, level, timeoutMs, signal, mayDegrade);
     this.acknowledged();
     return waiting;
+  }
+
+  /** Before a write that asks for so many replicas. */
+  requireReplicas(replicas: number): void {
+    this.#policy.require(replicas, this.#inReach());
+  }
+
+  /** What this node was told as a replica holds on when it follows nobody any more. */
+  inherit({ commit, promised }: Upstream): void {
+    this.#noteHistory();
+    this.#commit = commit;
+    this.#promised = promised;
+  }
+
+  /** This node becomes the primary: what it lacks is no promise of its history. */
+  forgetBeyond(end: Position): void {
+    if (this.#commit.offset > end.offset) this.#commit = end;
+    if (this.#promised.offset > end.offset) this.#promised = end;
   }
 
   /** Ends every session; replicas dial again. */
@@ -123,7 +158,7 @@ export class Primary implements SessionOwner {
     const listener = this.#listener;
     this.#listener = undefined;
     const closed = createError('CLOSED', 'the node closes');
-    this.rejectWaiters((position) => createError('CLOSED', closed.message, { details: { position } }));
+    this.rejectWaiters((position) => createError('IN_DOUBT', closed.message, { details: { position } }));
     this.dropSessions(closed);
     for (const connection of this.#strangers) connection.destroy(null);
     await listener?.close();
@@ -195,6 +230,7 @@ export class Primary implements SessionOwner {
   }
 
   changed(session: PrimarySession): void {
+    this.#reachChanged();
     const { nodeId, state, tier, reason } = session;
     this.ports.emit({ event: 'replica', nodeId, address: session.connection.address, state, tier, reason });
   }
@@ -216,18 +252,38 @@ export class Primary implements SessionOwner {
     // A fence from another thread may be younger than the last wake; it matters where somebody waits.
     if (this.ports.options.ackReplicas > 0 || this.#waiters.size > 0) this.progress.refresh();
     this.#noteHistory();
+    this.#reachChanged();
     if (!this.progress.isPrimary || this.progress.isFenced) return;
     const counting: Acknowledged[] = [];
     for (const { counted } of this.#sessions.values()) if (counted !== undefined) counting.push(counted);
-    const { ackReplicas, ackLevel } = this.ports.options;
-    if (ackReplicas > 0) {
-      const reached = reachedBy(ackReplicas, ackLevel, counting);
-      if (reached !== undefined && reached.offset > this.#commit.offset) {
-        this.#commit = reached;
-        this.ports.news();
-      }
-    }
+    const told = this.#promised;
+    const hasMoved = this.#raiseCommit(counting);
     this.#waiters.advance(counting);
+    // A promise has told it to everybody already.
+    if (hasMoved && this.#promised === told) this.#tellCommit();
+  }
+
+  #raiseCommit(counting: readonly Acknowledged[]): boolean {
+    const { ackReplicas, ackLevel } = this.ports.options;
+    const reached = ackReplicas === 0 ? undefined : reachedBy(ackReplicas, ackLevel, counting);
+    if (reached === undefined || reached.offset <= this.#commit.offset) return false;
+    this.#commit = reached;
+    this.ports.news();
+    return true;
+  }
+
+  #inReach(): number {
+    return this.sessions.filter(({ isInReach }) => isInReach).length;
+  }
+
+  /** Somebody came or left: writes may go on without, or need not any more. */
+  #reachChanged(): void {
+    if (!this.#policy.mayDegrade || (!this.#policy.isDegraded && this.#waiters.size === 0)) return;
+    const have = this.#inReach();
+    this.#policy.reachChanged(have);
+    if (this.progress.isPrimary && !this.progress.isFenced) {
+      this.#waiters.degrade((needed) => this.#policy.goesOn(needed, have));
+    }
   }
 
   damaged(session: PrimarySession): void {
@@ -237,6 +293,7 @@ export class Primary implements SessionOwner {
   ended(session: PrimarySession): void {
     this.#connections.delete(session.connection);
     if (this.#sessions.get(session.nodeId) === session) this.#sessions.delete(session.nodeId);
+    this.#reachChanged();
   }
 
   /** A full sync replaced the history: offsets of the former one say nothing about it. */
@@ -250,6 +307,10 @@ export class Primary implements SessionOwner {
   #promise(position: Position): void {
     if (position.offset <= this.#promised.offset) return;
     this.#promised = position;
+    this.#tellCommit();
+  }
+
+  #tellCommit(): void {
     for (const session of this.#sessions.values()) session.tellCommit();
   }
 

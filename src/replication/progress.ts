@@ -147,7 +147,12 @@ export class ReplicaProgress {
 
   /** Whether its acknowledgements count: streaming, consistent, and it says so itself; `epoch` of the ACK is ours. */
   countsFor(ackEpoch: string, ourEpoch: string): boolean {
-    return this.#state === 'streaming' && this.#isConsistent && this.#counts && ackEpoch === ourEpoch;
+    return this.isInReach && ackEpoch === ourEpoch;
+  }
+
+  /** Whether acknowledgements that count can be expected of it. */
+  get isInReach(): boolean {
+    return this.#state === 'streaming' && this.#isConsistent && this.#counts;
   }
 
   /** Bytes sent and not acknowledged as received. */

@@ -54,7 +54,8 @@ export class Replica implements LinkOwner {
   #timer: CancelTimer | undefined;
   #retryAt: number | undefined;
   #operator: { readonly reason: Reason; readonly details: string } | undefined;
-  #promised: Position = emptyPosition();
+  #promised: Position;
+  #commit: Position = emptyPosition();
   /** As the last COMMIT of this link said; undefined: none came. */
   #toldPromised: Position | undefined;
   /** Of a history that was replaced: the next COMMIT says what holds. */
@@ -71,12 +72,14 @@ export class Replica implements LinkOwner {
     options: FollowOptions,
     highestTerm: () => number,
     connect: Connect,
+    promised: Position = emptyPosition(),
   ) {
     this.ports = ports;
     this.progress = progress;
     this.#tally = tally;
     this.#highestTerm = highestTerm;
     this.#connect = connect;
+    this.#promised = promised;
     this.#address = { host: options.host, port: options.port };
     this.#acceptLoss = options.acceptLoss ?? ports.options.acceptLoss;
     const { clock, random } = ports;
@@ -101,6 +104,10 @@ export class Replica implements LinkOwner {
   /** The highest position that a caller was told replicas hold, as far as this node was told. */
   get promised(): Position {
     return this.#promised;
+  }
+  /** What the primary said last about the cluster; of a link that is over it holds until the next one says more. */
+  get told(): { readonly commit: Position; readonly promised: Position } {
+    return { commit: this.#commit, promised: this.#promised };
   }
   get isSyncing(): boolean {
     return this.#link?.isSyncing ?? false;
@@ -231,6 +238,7 @@ export class Replica implements LinkOwner {
 
   heard(commit: FrameOf<'COMMIT'>): void {
     this.#toldPromised = commit.promised;
+    this.#commit = commit.commit;
     if (this.#isPromisedOld || commit.promised.offset > this.#promised.offset) this.#promised = commit.promised;
     this.#isPromisedOld = false;
     // It says how far behind this node is; nothing else need move for that.

@@ -113,7 +113,7 @@ describe('mistakes', () => {
   test('unknown and future write options are TypeErrors that say so', async () => {
     const db = await temp.open();
     await expect(db.put('k', 'v', { durabilty: 'os' } as object)).rejects.toThrow(/did you mean "durability"/);
-    await expect(db.put('k', 'v', { replicas: 1 } as object)).rejects.toThrow(/acknowledgement levels/);
+    await expect(db.put('k', 'v', { level: 'far' } as object)).rejects.toThrow(/one of "received"/);
     await expect(db.put('k', 'v', { expiresAt: 1 } as object)).rejects.toBeInstanceOf(TypeError);
     expect(() => db.changes({ consumer: 'x' } as object)).toThrow(/durable cursors/);
     expect(db.has('k')).toBe(false);

@@ -41,6 +41,8 @@ const eventNames = [
   'replica',
   'needs_operator',
   'cleared',
+  'degraded',
+  'degraded_end',
 ] as const;
 
 export class TestCluster {

@@ -33,7 +33,7 @@ async function following() {
     },
     state: () => ({ highestTerm: node.term }),
     identity: () => ({ nodeId: '22'.repeat(16), clusterId, shards: 1 }),
-    meta: () => ({ epochs: [], slots: [] }),
+    meta: () => ({ epochs: [], slots: [], padded: [] }),
     logStats: () => ({ floor: 0n }),
     finishTickets: async () => undefined,
     promote: () =>
