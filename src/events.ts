@@ -63,6 +63,7 @@ const eventNames: Readonly<Record<EventName, true>> = {
   resync: true,
   sync_start: true,
   sync_flow: true,
+  progress: true,
   sync_barrier: true,
   sync_done: true,
   sync_failed: true,

@@ -1,21 +1,20 @@
 /**
- * The primary's side of one full sync: a pinned state, its flows on data connections, the word that the log is durable
- * up to it. The log behind the position travels on the session's control connection. On the controller's thread; flow
- * bytes come from worker threads and are only passed on here.
+ * The primary's side of one replica's full sync: flows of a pinned state (shared-snapshots.ts) on data connections, the
+ * word that the log is durable up to it. The log behind the position travels on the session's control connection. On
+ * the controller's thread; flow bytes come from worker threads and are only passed on here.
  *
- * Memory: a connection never has more than `creditMax` bytes between worker and socket. The pin goes in every ending.
+ * Memory: a connection never has more than `creditMax` bytes between worker and socket.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import type { NativePin } from '../binding/contract.js';
 import { createError, GaplessError, isErrorCode } from '../errors.js';
 import type { Position } from '../position.js';
-import { protocolError } from '../wire/fields.js';
+import { protocolError, type ResumeToken } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { FullReason } from '../wire/names.js';
 import type { FlowCredit, FlowMessage } from '../workers/replication-tasks.js';
 import type { Connection, ConnectionHandler } from './connection.js';
-import { Pacer } from './pacer.js';
 import type { ReplicationPorts } from './ports.js';
+import type { SharedSnapshot, SharedSnapshots } from './shared-snapshots.js';
 
 /** Unsent bytes that a peer can make us keep for one connection, whatever credit it gives. */
 const creditMax = 16 * 1024 * 1024;
@@ -24,34 +23,47 @@ const syncRoundMs = 10_000;
 export const dataConnectionsMax = 16;
 
 export class FullSyncSource {
-  readonly syncId: string;
   readonly reason: FullReason;
+  /** The replica goes on with what it has of the snapshot. */
+  readonly isResumed: boolean;
   readonly #ports: ReplicationPorts;
-  readonly #pin: NativePin;
-  readonly #pacer: Pacer;
+  readonly #snapshots: SharedSnapshots;
+  readonly #snapshot: SharedSnapshot;
   readonly #servers = new Set<FlowServer>();
   #isOver = false;
 
-  /** Takes the pin. Throws POISONED. */
-  constructor(ports: ReplicationPorts, nodeId: string, reason: FullReason) {
+  /** `resume`: what the replica has of a former sync; it goes on there if that is still possible. Throws POISONED. */
+  constructor(
+    ports: ReplicationPorts,
+    snapshots: SharedSnapshots,
+    joiner: { readonly nodeId: string; readonly position: Position; readonly resume: ResumeToken | null },
+    reason: FullReason,
+  ) {
     this.#ports = ports;
+    this.#snapshots = snapshots;
     this.reason = reason;
-    this.syncId = Buffer.from(ports.random.bytes(16)).toString('hex');
-    this.#pin = ports.store.pin(`sync-${nodeId}`);
-    this.#pacer = new Pacer(ports.clock, ports.options.syncRateBytes);
+    const known = joiner.resume === null ? undefined : snapshots.resume(this, joiner.nodeId, joiner.resume);
+    this.isResumed = known !== undefined;
+    this.#snapshot = known ?? snapshots.take(this, joiner.nodeId, joiner.position);
+    this.logFrom = known === undefined || joiner.resume === null ? this.position : joiner.resume.position;
   }
 
-  /** The state that is sent; the log goes on behind it. */
-  get position(): Position {
-    return this.#pin.meta.position;
+  get syncId(): string {
+    return this.#snapshot.id;
   }
+  /** The state that is sent. */
+  get position(): Position {
+    return this.#snapshot.position;
+  }
+  /** Where the log goes on: behind the state, or behind what the replica has of it. */
+  readonly logFrom: Position;
   get flows(): number {
-    return this.#pin.shards;
+    return this.#snapshot.pin.shards;
   }
 
   announcement(): FrameOf<'SNAPSHOT_BEGIN'> {
     const { store, tools, options } = this.#ports;
-    const { keysEstimate, memtableBytes } = store.storeStats();
+    const { keysEstimate, memtableBytes, liveBytesEstimate } = store.storeReport();
     return {
       type: 'SNAPSHOT_BEGIN',
       syncId: this.syncId,
@@ -59,10 +71,10 @@ export class FullSyncSource {
       position: this.position,
       flows: this.flows,
       compression: options.compression,
-      estimatedBytes: BigInt(memtableBytes),
+      estimatedBytes: BigInt(Math.round(memtableBytes + liveBytesEstimate)),
       estimatedEntries: BigInt(keysEstimate),
-      resumed: false,
-      metaState: tools.encodeMetaState(this.#pin.meta),
+      resumed: this.isResumed,
+      metaState: tools.encodeMetaState(this.#snapshot.pin.meta),
     };
   }
 
@@ -80,7 +92,7 @@ export class FullSyncSource {
 
   /** Throws EVICTED once the pinned state was given up. */
   check(): void {
-    this.#ports.store.checkPin(this.#pin.id);
+    this.#snapshots.check(this.#snapshot);
   }
 
   /** Serves data connection `number`, in place of a former one; `gone` is called when it is closed. */
@@ -92,39 +104,32 @@ export class FullSyncSource {
     connection.handOver(server);
   }
 
-  /** Idempotent. */
-  end(): void {
+  /** `isDone`: the replica has the state; otherwise it may come back for the rest of it. Idempotent. */
+  end(isDone: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#pacer.close();
     for (const server of this.#servers) server.stop();
     this.#servers.clear();
-    try {
-      this.#ports.store.releasePin(this.#pin.id);
-    } catch (error) {
-      // A socket may end behind the store: its pins went with it.
-      if (!(error instanceof GaplessError) || error.code !== 'CLOSED') throw error;
-    }
+    this.#snapshots.leave(this.#snapshot, this, isDone);
   }
 
   /** Starts a flow in a worker thread and returns the port it speaks through. */
   begin(request: FrameOf<'FLOW_REQUEST'>, by: FlowServer): MessagePort {
     const { flow, offset } = request;
     if (request.syncId !== this.syncId || flow >= this.flows) throw protocolError('flow', `there is no flow ${flow}`);
-    if (offset !== 0n) {
-      throw createError('POSITION_UNAVAILABLE', `flow ${flow} can only be had from its beginning`);
-    }
+    if (offset > BigInt(Number.MAX_SAFE_INTEGER)) throw protocolError('flow', `flow ${flow} has no offset ${offset}`);
     // Whoever asks last gets the flow.
     for (const server of this.#servers) if (server !== by && server.flow === flow) server.stop();
     const { port1, port2 } = new MessageChannel();
     const { store, tasks, options } = this.#ports;
-    const task = { store: store.token, pin: this.#pin.id, flow, compression: options.compression, credit: 0 };
-    tasks.streamFlow({ ...task, port: port2 }).catch((error: unknown) => by.failed(error));
+    const { compression } = options;
+    const task = { store: store.token, pin: this.#snapshot.pin.id, flow, offset: Number(offset), compression };
+    tasks.streamFlow({ ...task, credit: 0, port: port2 }).catch((error: unknown) => by.failed(error));
     return port1;
   }
 
   pace(bytes: number, grant: (part: number) => void): void {
-    if (!this.#isOver) this.#pacer.pace(bytes, grant);
+    if (!this.#isOver) this.#snapshots.pacer.pace(bytes, grant);
   }
 
   left(server: FlowServer): void {
@@ -200,7 +205,7 @@ class FlowServer implements ConnectionHandler {
     const port = this.#source.begin(frame, this);
     this.#port = port;
     this.#flow = frame.flow;
-    this.#offset = 0n;
+    this.#offset = frame.offset;
     this.#credit = 0;
     this.#piece = undefined;
     port.on('message', (message: FlowMessage) => this.#produced(message));

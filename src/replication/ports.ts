@@ -32,7 +32,7 @@ export type LogSource = NodeFacts &
     | 'holdIsAlive'
     | 'syncTo'
     | 'submitControl'
-    | 'storeStats'
+    | 'storeReport'
   >;
 /** Pinned states, for full syncs. */
 export type SnapshotSource = Pick<NativeStore, 'pin' | 'checkPin' | 'releasePin'>;
@@ -79,6 +79,8 @@ export interface ReplicationOptions {
   /** 16 to 1024 bytes, or none. */
   readonly secret: Uint8Array | undefined;
   readonly slotMaxBytes: number;
+  /** How long the snapshot of an interrupted full sync waits for its joiner. */
+  readonly snapshotHoldMs: number;
   readonly compression: CompressionName;
 }
 
@@ -101,6 +103,7 @@ export const defaultReplicationOptions: ReplicationOptions = {
   acceptLoss: false,
   secret: undefined,
   slotMaxBytes: 1024 * 1024 * 1024,
+  snapshotHoldMs: 600_000,
   compression: 'none',
 };
 
@@ -283,6 +286,12 @@ export type ReplicationEvent =
       readonly bytes: number;
       readonly verified: number;
       readonly total: number;
+    })
+  | (Event<'progress'> & {
+      readonly phase: 'full';
+      readonly done: number;
+      readonly total: number;
+      readonly etaMs: number | null;
     })
   | (Event<'sync_barrier'> & { readonly id: string; readonly flows: number })
   | (Event<'sync_done'> & {

@@ -10,7 +10,7 @@
 import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
 import { isEmptyPosition, type Position } from '../position.js';
-import { protocolError } from '../wire/fields.js';
+import { protocolError, type ResumeToken } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { Hello } from '../wire/hello.js';
 import type { FullReason, Reason, Tier } from '../wire/names.js';
@@ -20,6 +20,7 @@ import { FullSyncSource } from './full-sync-source.js';
 import { type FeedChunk, isEvicted, LogFeed } from './log-feed.js';
 import type { Reach, ReplicaState, ReplicaStatus, ReplicationPorts } from './ports.js';
 import { ReplicaProgress } from './progress.js';
+import type { SharedSnapshots } from './shared-snapshots.js';
 import type { Slots } from './slots.js';
 import type { SyncDecision } from './sync-decision.js';
 
@@ -35,6 +36,7 @@ export interface SessionOwner {
   readonly ports: ReplicationPorts;
   readonly progress: Progress;
   readonly slots: Slots;
+  readonly snapshots: SharedSnapshots;
   /** Null: go on; otherwise why this replica is not served. */
   admit(session: PrimarySession, nodeId: string): Promise<Reason | null>;
   welcome(): FrameOf<'WELCOME'>;
@@ -65,6 +67,8 @@ export class PrimarySession implements ConnectionHandler {
   #isJudging = false;
   /** Set between DECISION and ANSWER. */
   #decision: SyncDecision | undefined;
+  /** What the replica has of a full sync that was cut short. */
+  #resume: ResumeToken | null = null;
   #feed: LogFeed | undefined;
   #sync: FullSyncSource | undefined;
   #isReading = false;
@@ -195,7 +199,7 @@ export class PrimarySession implements ConnectionHandler {
   closed(end: ConnectionEnd): void {
     this.#feed = undefined;
     this.#isOver = true;
-    this.#sync?.end();
+    this.#sync?.end(false);
     this.#sync = undefined;
     if (end.reason !== null) this.#reason = end.reason;
     this.#owner.slots.leave(this.nodeId);
@@ -231,6 +235,7 @@ export class PrimarySession implements ConnectionHandler {
       return;
     }
     const { position } = handshake;
+    this.#resume = handshake.resume;
     const { timeoutMs, replicaMaxBytes: maxBytes } = ports.options;
     const claimed = { received: position, durable: handshake.durable, applied: handshake.applied, counts: false };
     const now = ports.clock.monotonic();
@@ -295,20 +300,25 @@ export class PrimarySession implements ConnectionHandler {
     this.#decision = undefined;
     const { progress, ports } = this.#owner;
     this.#replica?.decided(decision, progress.shippingEnd, ports.clock.monotonic());
-    if (decision.tier === 'full') this.#beginFull(decision.reason);
-    else this.#beginLog(decision.from);
+    if (decision.tier === 'full') {
+      this.#beginFull(decision);
+      return;
+    }
+    this.#owner.snapshots.forget(this.nodeId);
+    this.#beginLog(decision.from);
   }
 
   // -- full sync --
 
-  #beginFull(reason: FullReason): void {
-    const { ports, slots } = this.#owner;
-    const sync = new FullSyncSource(ports, this.nodeId, reason);
+  #beginFull({ reason, from }: { readonly reason: FullReason; readonly from: Position }): void {
+    const { ports, slots, snapshots } = this.#owner;
+    const joiner = { nodeId: this.nodeId, position: from, resume: this.#resume };
+    const sync = new FullSyncSource(ports, snapshots, joiner, reason);
     this.#sync = sync;
     slots.hold(this.nodeId, sync.position.offset);
     this.connection.send(sync.announcement());
-    this.#replica?.snapshotBegan(sync.position, ports.clock.monotonic());
-    this.#beginLog(sync.position);
+    this.#replica?.snapshotBegan(sync.position, ports.clock.monotonic(), sync.logFrom);
+    this.#beginLog(sync.logFrom);
     sync.logDurable().then(
       () => {
         if (this.#sync !== sync) return;
@@ -335,7 +345,7 @@ export class PrimarySession implements ConnectionHandler {
     if (sync === undefined || frame.syncId !== sync.syncId) throw protocolError('order', 'INSTALLED of no sync');
     const { progress, ports } = this.#owner;
     this.#replica?.installed(frame.position, progress.shippingEnd, ports.clock.monotonic());
-    sync.end();
+    sync.end(true);
     this.#sync = undefined;
     this.#noteState();
     this.#schedule();

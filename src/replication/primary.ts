@@ -22,6 +22,7 @@ import { dataConnectionsMax } from './full-sync-source.js';
 import type { HostPort, ReplicationPorts } from './ports.js';
 import { PrimarySession, type SessionOwner } from './primary-session.js';
 import type { ResyncTally } from './resync-tally.js';
+import { SharedSnapshots } from './shared-snapshots.js';
 import { Slots } from './slots.js';
 import type { SyncDecision } from './sync-decision.js';
 import type { Channel, Listener } from './transport.js';
@@ -40,6 +41,7 @@ export class Primary implements SessionOwner {
   readonly ports: ReplicationPorts;
   readonly progress: Progress;
   readonly slots: Slots;
+  readonly snapshots: SharedSnapshots;
   readonly #connect: (channel: Channel, handler: ConnectionHandler) => Connection;
   readonly #tally: ResyncTally;
   readonly #waiters: AckWaiters;
@@ -69,6 +71,7 @@ export class Primary implements SessionOwner {
     this.ports = ports;
     this.progress = progress;
     this.slots = new Slots(ports.store, ports.options.slotMaxBytes);
+    this.snapshots = new SharedSnapshots(ports);
     this.#generation = progress.generation;
     this.#tally = tally;
     this.#connect = connect;
@@ -162,6 +165,7 @@ export class Primary implements SessionOwner {
     this.dropSessions(closed);
     for (const connection of this.#strangers) connection.destroy(null);
     await listener?.close();
+    this.snapshots.close();
     this.slots.close();
   }
 

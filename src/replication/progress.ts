@@ -97,10 +97,10 @@ export class ReplicaProgress {
     else this.#enterCatchUp(end);
   }
 
-  /** A full sync begins: the log is sent from the snapshot's position on; what it held before counts for nothing. */
-  snapshotBegan(position: Position, now: number): void {
-    this.#sent = position;
-    this.#received = position;
+  /** A full sync begins, or goes on: the log is sent from `logFrom` on; what it held before counts for nothing. */
+  snapshotBegan(position: Position, now: number, logFrom: Position = position): void {
+    this.#sent = logFrom;
+    this.#received = logFrom;
     this.#durable = position;
     this.#applied = position;
     this.#progressAt = now;

@@ -17,7 +17,8 @@ import type { Frame, FrameOf } from '../wire/frames.js';
 import { type FullReason, fullReasons, type Reason, stopReasons, type Tier } from '../wire/names.js';
 import type { ApplyQueue } from './apply-queue.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
-import { FullSyncSink } from './full-sync-sink.js';
+import type { SyncEnding } from './flow-fetcher.js';
+import { FullSyncSink, type SinkOwner } from './full-sync-sink.js';
 import { LagMeter } from './lag.js';
 import type { Lag, LinkState, ReplicationPorts, SyncProgress } from './ports.js';
 
@@ -33,8 +34,8 @@ export type LinkOutcome =
       readonly id: string;
       readonly error: Error;
       readonly reason: FullReason;
-      /** Only the link broke: no fault of the sync. */
-      readonly isLink: boolean;
+      /** `link`: only connections broke, no fault of the sync. What there is of it is parked unless it is `broken`. */
+      readonly ending: SyncEnding;
     };
 
 export interface LinkOwner {
@@ -45,6 +46,12 @@ export interface LinkOwner {
   handshake(): FrameOf<'HANDSHAKE'>;
   /** A data connection to the same address. */
   dialData(handler: ConnectionHandler): Promise<Connection>;
+  /** A full sync begins, or goes on. */
+  syncBegins(begin: FrameOf<'SNAPSHOT_BEGIN'>): void;
+  /** Keeps what there is of a full sync for the next link. */
+  park(sink: FullSyncSink): void;
+  /** Gives up what was kept. */
+  takeParked(): FullSyncSink | undefined;
   /** False: too many full syncs for this reason. */
   mayFullSync(reason: FullReason): boolean;
   decided(decision: FrameOf<'DECISION'>): void;
@@ -206,8 +213,17 @@ export class ReplicaLink implements ConnectionHandler {
     // An installation goes on without the link, and ends it.
     if (this.#isInstalling) return;
     this.#sink = undefined;
-    if (sink === undefined) this.#owner.ended(this.#outcome);
-    else this.#abandon(sink, { kind: 'sync_failed', ...this.#syncOf(sink), error: this.#lostError(end), isLink: true });
+    if (sink === undefined) {
+      this.#owner.ended(this.#outcome);
+      return;
+    }
+    const ending: SyncEnding = isTrusted(end) ? 'link' : 'broken';
+    const outcome: LinkOutcome = { kind: 'sync_failed', ...this.#syncOf(sink), error: this.#lostError(end), ending };
+    sink.park();
+    this.#leave(sink, ending).then(
+      () => this.#owner.ended(outcome),
+      () => this.#owner.ended(outcome),
+    );
   }
 
   // -- handshake --
@@ -264,42 +280,65 @@ export class ReplicaLink implements ConnectionHandler {
 
   #beginSync(begin: FrameOf<'SNAPSHOT_BEGIN'>): void {
     if (this.#state !== 'full' || this.#sink !== undefined) throw protocolError('order', 'SNAPSHOT_BEGIN');
-    const { ports } = this.#owner;
-    const clusterId = this.#welcome?.clusterId ?? ports.store.identity().clusterId;
-    try {
-      this.#sink = new FullSyncSink(begin, clusterId, {
-        ports,
-        dial: (handler) => this.#owner.dialData(handler),
-        complete: () => this.#install(),
-        failed: (error, isLink) => this.#syncFailed(error, isLink),
-      });
-    } catch (error) {
-      this.#failSync(begin.syncId, error instanceof Error ? error : createError('IO', String(error)));
+    const parked = this.#owner.takeParked();
+    if (begin.resumed && parked === undefined) {
+      throw protocolError('order', 'SNAPSHOT_BEGIN resumes what was not offered');
+    }
+    if (parked === undefined || begin.resumed) {
+      this.#openSync(begin, parked);
       return;
     }
-    this.#sink.start();
+    // One generation is built at a time.
+    this.#connection?.hold();
+    parked
+      .abandon()
+      .then(() => {
+        if (!this.#isOver) this.#openSync(begin, undefined);
+      })
+      .catch((error: unknown) => this.#connection?.fail(null, asError(error)))
+      .finally(() => this.#connection?.release());
+  }
+
+  #openSync(begin: FrameOf<'SNAPSHOT_BEGIN'>, parked: FullSyncSink | undefined): void {
+    const { ports } = this.#owner;
+    const clusterId = this.#welcome?.clusterId ?? ports.store.identity().clusterId;
+    const owner: SinkOwner = {
+      ports,
+      dial: (handler) => this.#owner.dialData(handler),
+      complete: () => this.#install(),
+      failed: (error, ending) => this.#syncFailed(error, ending),
+    };
+    this.#owner.syncBegins(begin);
+    try {
+      this.#sink = parked ?? new FullSyncSink(begin, clusterId, owner);
+      if (parked === undefined) this.#sink.start();
+      else parked.resume(begin, owner);
+    } catch (error) {
+      this.#failSync(begin.syncId, asError(error), 'broken');
+      return;
+    }
     this.#owner.changed(this);
   }
 
-  #syncFailed(error: Error, isLink: boolean): void {
+  #syncFailed(error: Error, ending: SyncEnding): void {
     const sink = this.#sink;
     if (sink === undefined || this.#isInstalling) return;
-    this.#failSync(sink.syncId, error, isLink);
+    this.#failSync(sink.syncId, error, ending);
   }
 
-  #failSync(id: string, error: Error, isLink = false): void {
-    this.#outcome = { kind: 'sync_failed', id, error, reason: this.#fullReason(), isLink };
+  #failSync(id: string, error: Error, ending: SyncEnding): void {
+    const outcome: LinkOutcome = { kind: 'sync_failed', id, error, reason: this.#fullReason(), ending };
+    this.#outcome = outcome;
     const sink = this.#sink;
     this.#sink = undefined;
     this.#isOver = true;
-    const outcome = this.#outcome;
     if (sink === undefined) {
       this.#connection?.fail(null, error);
       return;
     }
-    // `closed` reports, so what was written is gone before the next attempt.
+    // `closed` reports, so what was written is gone, or parked, before the next attempt.
     this.#connection?.hold();
-    sink.abandon().then(
+    this.#leave(sink, ending).then(
       () => this.#connection?.fail(null, error),
       (cause: unknown) => {
         this.#outcome = { ...outcome, error: createError('IO', 'a failed sync left files behind', { cause }) };
@@ -308,11 +347,10 @@ export class ReplicaLink implements ConnectionHandler {
     );
   }
 
-  #abandon(sink: FullSyncSink, outcome: LinkOutcome): void {
-    sink.abandon().then(
-      () => this.#owner.ended(outcome),
-      () => this.#owner.ended(outcome),
-    );
+  /** Parks what may go on, and removes the rest. */
+  async #leave(sink: FullSyncSink, ending: SyncEnding): Promise<void> {
+    if (ending !== 'broken' && sink.resumeToken !== null) this.#owner.park(sink);
+    else await sink.abandon();
   }
 
   #install(): void {
@@ -331,7 +369,8 @@ export class ReplicaLink implements ConnectionHandler {
       const generation = Number(progress.generation);
       ports.emit({ event: 'switched', cause: 'full', from, to: progress.visible, generation });
       const { syncId: id, entries, bytes, elapsedMs: ms } = sink;
-      ports.emit({ event: 'sync_done', id, position: sink.begin.position, entries, bytes, ms, resumedBytes: 0 });
+      const { resumedBytes } = sink;
+      ports.emit({ event: 'sync_done', id, position: sink.begin.position, entries, bytes, ms, resumedBytes });
     };
     this.#installation = switched().then(
       () => this.#installed(sink, reason),
@@ -356,14 +395,14 @@ export class ReplicaLink implements ConnectionHandler {
   }
 
   #installFailed(sink: FullSyncSink, cause: unknown): void {
-    const error = cause instanceof Error ? cause : createError('IO', String(cause));
+    const error = asError(cause);
     this.#isInstalling = false;
     this.#sink = undefined;
     this.#isOver = true;
     this.#owner.progress.refresh();
     this.#owner.queue.reset(this.#owner.progress.visible);
     const wasLost = this.#outcome !== undefined;
-    this.#outcome = { kind: 'sync_failed', ...this.#syncOf(sink), error, isLink: false };
+    this.#outcome = { kind: 'sync_failed', ...this.#syncOf(sink), error, ending: 'broken' };
     if (wasLost) this.#owner.ended(this.#outcome);
     else this.#connection?.fail(null, error);
   }
@@ -383,7 +422,7 @@ export class ReplicaLink implements ConnectionHandler {
       try {
         this.#sink.appendLog(frame.records);
       } catch (error) {
-        this.#sink.fail(error);
+        this.#sink.fail(error, 'broken');
         return;
       }
       this.#acknowledgeSoon();
@@ -485,6 +524,16 @@ export class ReplicaLink implements ConnectionHandler {
     this.#changedAt = this.#owner.ports.clock.monotonic();
     this.#owner.changed(this);
   }
+}
+
+/** Nothing that the peer or we said speaks against what was received. */
+function isTrusted({ told, reason }: ConnectionEnd): boolean {
+  if (reason === 'protocol' || reason === 'auth') return false;
+  return told === null || (told.reason !== 'hold_expired' && told.reason !== 'log_damaged');
+}
+
+function asError(cause: unknown): Error {
+  return cause instanceof Error ? cause : createError('IO', String(cause));
 }
 
 function isClockAhead(error: unknown): error is GaplessError {

@@ -17,7 +17,7 @@ import { Backoff } from './backoff.js';
 import type { Connection, ConnectionHandler } from './connection.js';
 import { epochFacts } from './decision-facts.js';
 import { FullSyncLimits } from './full-sync-limits.js';
-import { failureOf } from './full-sync-sink.js';
+import { type FullSyncSink, failureOf } from './full-sync-sink.js';
 import type { FollowOptions, HostPort, Lag, LinkState, LinkStatus, ReplicationPorts } from './ports.js';
 import { type LinkOutcome, type LinkOwner, ReplicaLink } from './replica-link.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -51,6 +51,11 @@ export class Replica implements LinkOwner {
   #state: LinkState = 'connecting';
   #reason: Reason | null = null;
   #link: ReplicaLink | undefined;
+  /** A full sync that was cut short and may go on. */
+  #parked: FullSyncSink | undefined;
+  /** Full syncs that began from nothing since one was installed. */
+  #begunSyncs = 0;
+  #isResumed = false;
   #timer: CancelTimer | undefined;
   #retryAt: number | undefined;
   #operator: { readonly reason: Reason; readonly details: string } | undefined;
@@ -159,6 +164,7 @@ export class Replica implements LinkOwner {
     this.#isStopped = true;
     this.#timer?.();
     await this.#link?.quiesce();
+    await this.takeParked()?.abandon();
     await this.queue.idle();
   }
 
@@ -201,7 +207,7 @@ export class Replica implements LinkOwner {
       acceptLoss: this.#acceptLoss,
       asksFull: this.#operatorSync > 0 ? 'operator' : ownReason,
       capabilities: 1n,
-      resume: null,
+      resume: this.#parked?.resumeToken ?? null,
       // Nothing is offered to rewind to while this node cannot rewind.
       checkpoints: [],
       epochs: epochFacts(store),
@@ -212,6 +218,23 @@ export class Replica implements LinkOwner {
   async dialData(handler: ConnectionHandler): Promise<Connection> {
     const channel = await this.ports.network.dial(this.#address, this.ports.options.timeoutMs);
     return this.#connect(channel, handler, 'data');
+  }
+
+  syncBegins({ resumed }: FrameOf<'SNAPSHOT_BEGIN'>): void {
+    this.#isResumed = resumed;
+    if (!resumed) this.#begunSyncs += 1;
+  }
+
+  park(sink: FullSyncSink): void {
+    // Connections that break while bytes come are tried again as if it were the first time.
+    if (sink.hasMoved) this.#linkBackoff.reset();
+    this.#parked = sink;
+  }
+
+  takeParked(): FullSyncSink | undefined {
+    const parked = this.#parked;
+    this.#parked = undefined;
+    return parked;
   }
 
   mayFullSync(reason: FullReason): boolean {
@@ -225,6 +248,11 @@ export class Replica implements LinkOwner {
     this.ports.emit({ event: 'resync', nodeId, tier, reason, from, common });
     for (const { resolve } of this.#waitingForDecision.splice(0)) resolve({ tier, reason });
     if (tier === 'stop') return;
+    // The served state goes on: what was received of another one is of no use any more.
+    if (tier !== 'full')
+      this.takeParked()
+        ?.abandon()
+        .catch(() => undefined);
     // It was for one handshake.
     this.#acceptLoss = false;
     this.#stopBackoff.reset();
@@ -246,6 +274,7 @@ export class Replica implements LinkOwner {
   }
 
   installed(reason: FullReason): void {
+    this.#begunSyncs = 0;
     this.#limits.completed(reason);
     this.#tally.completed('full', reason);
     this.#syncBackoff.reset();
@@ -277,9 +306,11 @@ export class Replica implements LinkOwner {
       this.#wait('waiting', outcome.reason, hurry ? 0 : this.#linkBackoff.next());
       return;
     }
-    const { id, error, reason, isLink } = outcome;
-    if (!isLink) this.#limits.failed(reason);
-    const retryMs = this.#syncBackoff.next();
+    const { id, error, reason, ending } = outcome;
+    if (ending !== 'link') this.#limits.failed(reason);
+    // What goes on is a matter of the link; what began from nothing again and again is not.
+    const goesOn = this.#parked !== undefined && (this.#isResumed || this.#begunSyncs < 2);
+    const retryMs = goesOn ? this.#linkBackoff.next() : this.#syncBackoff.next();
     this.ports.emit({ event: 'sync_failed', id, ...failureOf(error), retryMs });
     this.#wait('waiting', null, retryMs);
   }

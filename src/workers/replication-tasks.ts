@@ -25,6 +25,8 @@ export interface FlowTask {
   readonly store: bigint;
   readonly pin: bigint;
   readonly flow: number;
+  /** Bytes of the flow that the receiver has: they are made again, and not sent. */
+  readonly offset: number;
   readonly compression: CompressionName;
   /** Bytes that may be produced at once; more by messages of FlowCredit. */
   readonly credit: number;

@@ -4,7 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { NativeFlow } from '../binding/contract.js';
-import { describeError } from '../errors.js';
+import { createError, describeError } from '../errors.js';
 import { attachedStore } from './attached-store.js';
 import type { FlowCredit, FlowMessage, FlowTask } from './replication-tasks.js';
 
@@ -18,11 +18,12 @@ export async function streamFlow(task: FlowTask): Promise<void> {
     fail(port, error);
     return;
   }
-  await new Promise<void>((resolve) => produce(flow, port, task.credit, resolve));
+  await new Promise<void>((resolve) => produce(flow, task, resolve));
 }
 
-function produce(flow: NativeFlow, port: MessagePort, credit: number, ended: () => void): void {
+function produce(flow: NativeFlow, { port, credit, offset }: FlowTask, ended: () => void): void {
   let left = credit;
+  let toSkip = offset;
   let isOver = false;
   let isScheduled = false;
   const finish = (): void => {
@@ -43,14 +44,17 @@ function produce(flow: NativeFlow, port: MessagePort, credit: number, ended: () 
     try {
       const piece = flow.next();
       if (piece === null) {
+        if (toSkip > 0) throw createError('PROTOCOL', `the flow ends ${toSkip} bytes before the offset asked for`);
         say(port, { kind: 'done', summary: flow.summary() });
         finish();
         return;
       }
-      left -= piece.length;
+      const skipped = Math.min(toSkip, piece.length);
+      toSkip -= skipped;
+      left -= piece.length - skipped;
       // The addon's buffer may share memory that must not move to another thread.
-      const bytes = new Uint8Array(piece);
-      say(port, { kind: 'data', bytes }, bytes.buffer);
+      const bytes = new Uint8Array(piece.subarray(skipped));
+      if (bytes.length > 0) say(port, { kind: 'data', bytes }, bytes.buffer);
     } catch (error) {
       fail(port, error);
       finish();

@@ -30,6 +30,7 @@ const eventNames = [
   'resync',
   'sync_start',
   'sync_flow',
+  'progress',
   'sync_barrier',
   'sync_done',
   'sync_failed',

@@ -6,35 +6,48 @@ import { seededRandom } from '../../../dist/base/prng.js';
 import { createError } from '../../../dist/errors.js';
 import { emptyPosition } from '../../../dist/position.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from '../../../dist/replication/connection.js';
+import type { SyncEnding } from '../../../dist/replication/flow-fetcher.js';
 import { FullSyncSink } from '../../../dist/replication/full-sync-sink.js';
 import { FullSyncSource } from '../../../dist/replication/full-sync-source.js';
 import { defaultReplicationOptions, type ReplicationPorts } from '../../../dist/replication/ports.js';
+import { SharedSnapshots } from '../../../dist/replication/shared-snapshots.js';
 import type { Frame, FrameOf } from '../../../dist/wire/frames.js';
 import type { FlowCredit, FlowTask } from '../../../dist/workers/replication-tasks.js';
 
 const mib = 1024 * 1024;
 const meta = { position: emptyPosition() };
+const pinnedStore = {
+  token: 1n,
+  pin: () => ({ id: 1n, shards: 1, meta }),
+  checkPin: () => undefined,
+  releasePin: () => undefined,
+  shippingEnd: () => emptyPosition(),
+};
+
+function sourceOf(ports: object): FullSyncSource {
+  const known = {
+    clock: new ManualClock(),
+    random: seededRandom(1),
+    options: defaultReplicationOptions,
+    store: pinnedStore,
+    ...ports,
+  } as unknown as ReplicationPorts;
+  const joiner = { nodeId: 'node', position: emptyPosition(), resume: null };
+  return new FullSyncSource(known, new SharedSnapshots(known), joiner, 'new_replica');
+}
 
 test('a peer that grants credit and does not read cannot make the sender keep more than 16 MiB', async () => {
   const ports: MessagePort[] = [];
-  const source = new FullSyncSource(
-    {
-      clock: new ManualClock(),
-      random: seededRandom(1),
-      options: defaultReplicationOptions,
-      store: { token: 1n, pin: () => ({ id: 1n, shards: 1, meta }), releasePin: () => undefined },
-      tasks: {
-        streamFlow: async ({ port }: FlowTask) => {
-          ports.push(port);
-          port.on('message', ({ credit }: FlowCredit) => {
-            port.postMessage({ kind: 'data', bytes: new Uint8Array(credit) });
-          });
-        },
+  const source = sourceOf({
+    tasks: {
+      streamFlow: async ({ port }: FlowTask) => {
+        ports.push(port);
+        port.on('message', ({ credit }: FlowCredit) => {
+          port.postMessage({ kind: 'data', bytes: new Uint8Array(credit) });
+        });
       },
-    } as unknown as ReplicationPorts,
-    'node',
-    'new_replica',
-  );
+    },
+  });
   let handler: ConnectionHandler | undefined;
   const connection = {
     unsent: 0,
@@ -55,21 +68,12 @@ test('a peer that grants credit and does not read cannot make the sender keep mo
   }
   expect(connection.unsent).toBeGreaterThan(8 * mib);
   expect(connection.unsent).toBeLessThanOrEqual(16 * mib);
-  source.end();
+  source.end(true);
   for (const port of ports) port.close();
 });
 
 test('a data connection takes the place of a former one of its number, and there are sixteen numbers', () => {
-  const source = new FullSyncSource(
-    {
-      clock: new ManualClock(),
-      random: seededRandom(1),
-      options: defaultReplicationOptions,
-      store: { token: 1n, pin: () => ({ id: 1n, shards: 1, meta }), releasePin: () => undefined },
-    } as unknown as ReplicationPorts,
-    'node',
-    'new_replica',
-  );
+  const source = sourceOf({});
   const closed: string[] = [];
   const connect = (name: string, number: number): void => {
     const connection = { handOver: () => undefined, close: () => closed.push(name) };
@@ -80,7 +84,7 @@ test('a data connection takes the place of a former one of its number, and there
   connect('again', 15);
   expect(closed).toEqual(['first']);
   expect(() => connect('beyond', 16)).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));
-  source.end();
+  source.end(true);
 });
 
 const begin: FrameOf<'SNAPSHOT_BEGIN'> = {
@@ -96,36 +100,45 @@ const begin: FrameOf<'SNAPSHOT_BEGIN'> = {
   metaState: new Uint8Array(8),
 };
 
-/** Whether a data connection that ends so counts as the link's fault; undefined: the sync did not fail. */
-function blamed(end: Partial<ConnectionEnd>): boolean | undefined {
-  let isLinks: boolean | undefined;
-  let handler: ConnectionHandler | undefined;
+/** How a data connection that ends so ends the sync; undefined: not at all. `redials`: another one is dialled. */
+function ended(end: Partial<ConnectionEnd>): { readonly ending: SyncEnding | undefined; readonly redials: boolean } {
+  let ending: SyncEnding | undefined;
+  const handlers: ConnectionHandler[] = [];
+  const clock = new ManualClock();
   const sink = new FullSyncSink(begin, '11'.repeat(16), {
     ports: {
-      clock: new ManualClock(),
+      clock,
+      random: seededRandom(1),
       options: { ...defaultReplicationOptions, syncConnections: 1 },
       tools: { decodeMetaState: () => meta, encodeToken: () => new Uint8Array(8) },
       store: { beginGeneration: () => ({}) },
       emit: () => undefined,
     } as unknown as ReplicationPorts,
     dial: (given) => {
-      handler = given;
+      handlers.push(given);
       return new Promise(() => undefined);
     },
     complete: () => undefined,
-    failed: (_error, isLink) => {
-      isLinks = isLink;
+    failed: (_error, how) => {
+      ending = how;
     },
   });
   sink.start();
-  handler?.closed({ reason: null, error: createError('IO', 'gone'), told: null, wasAuthenticated: true, ...end });
-  return isLinks;
+  handlers[0]?.closed({ reason: null, error: createError('IO', 'gone'), told: null, wasAuthenticated: true, ...end });
+  clock.advance(1000);
+  return { ending, redials: handlers.length > 1 };
 }
 
-test('a data connection that breaks is the fault of the link, what the primary says is not', () => {
-  expect(blamed({})).toBe(true);
-  expect(blamed({ reason: 'timeout' })).toBe(true);
-  expect(blamed({ reason: 'protocol' })).toBe(false);
+test('a data connection that breaks is dialled again; what the primary says of it ends the sync', () => {
+  const again = { ending: undefined, redials: true };
+  expect(ended({})).toEqual(again);
+  expect(ended({ reason: 'timeout' })).toEqual(again);
   const told = { type: 'ERROR', code: 'CORRUPT', reason: null, message: 'damaged', retryAfterMs: 0 } as const;
-  expect(blamed({ told })).toBe(false);
+  expect(ended({ told: { ...told, code: 'TOO_MANY', reason: 'too_many' } })).toEqual(again);
+  const broken = { ending: 'broken', redials: false };
+  expect(ended({ reason: 'protocol' })).toEqual(broken);
+  expect(ended({ told })).toEqual(broken);
+  expect(ended({ told: { ...told, code: 'EVICTED', reason: 'hold_expired' } })).toEqual(broken);
+  // The session is over, the snapshot perhaps is not.
+  expect(ended({ told: { ...told, code: 'EVICTED' } })).toEqual({ ending: 'link', redials: false });
 });
