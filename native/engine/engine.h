@@ -341,6 +341,9 @@ class Engine {
   virtual void ReleaseHold(log::HoldId hold) = 0;
   // False: released, given up beyond its cap, or of a history that was replaced.
   virtual bool HoldIsAlive(log::HoldId hold) const = 0;
+  // The undo floor that the primary of this history announced: from now on the checkpoint at or
+  // below it is kept. Manifests keep it across opens.
+  virtual void SetUndoFloor(const Position& floor) = 0;
   virtual void SetSink(CommitSink* sink) = 0;  // null: none; takes effect at a record end, at once
 
   // --- terms ---

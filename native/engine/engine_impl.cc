@@ -332,6 +332,7 @@ void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
     }
     tickets_.clear();
     ticket_bytes_ = 0;
+    told_floor_.reset();
     ++generation_count_;
     ship_limit_ = UINT64_MAX;
     if (sink_ != nullptr) sink_->OnHistoryReset(live_->history.position().offset);

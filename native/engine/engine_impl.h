@@ -111,6 +111,7 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status MoveHold(log::HoldId hold, uint64_t offset) override;
   void ReleaseHold(log::HoldId hold) override;
   bool HoldIsAlive(log::HoldId hold) const override;
+  void SetUndoFloor(const Position& floor) override;
   void SetSink(CommitSink* sink) override;
   Status SeeTerm(uint32_t term) override;
   Result<Position> Promote(uint32_t term) override;
@@ -203,6 +204,9 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
 
   // upkeep_engine.cc
   void OnUpkeep(const Generation* from) override;
+  Position UndoFloor(const Generation* of, const Position& head) const override;
+  bool AbsentSlotLocked(const Generation* of, const std::vector<log::HoldInfo>& holds) const
+      REQUIRES(commit_mutex_);
   void StartUpkeep(Generation* generation);
   void EndUpkeep();
   void KeepUp();
@@ -288,7 +292,8 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Role role_ GUARDED_BY(commit_mutex_) = Role::kPrimary;
   bool complete_ GUARDED_BY(commit_mutex_) = true;
   bool fenced_ GUARDED_BY(commit_mutex_) = false;
-  uint64_t former_mark_ GUARDED_BY(commit_mutex_) = 0;  // of a repaired replica; 0: none
+  uint64_t former_mark_ GUARDED_BY(commit_mutex_) = 0;            // of a repaired replica; 0: none
+  std::optional<Position> told_floor_ GUARDED_BY(commit_mutex_);  // by the primary
   Epoch own_epoch_ GUARDED_BY(commit_mutex_);
   uint32_t own_term_ GUARDED_BY(commit_mutex_) = 1;
   uint32_t highest_term_ GUARDED_BY(commit_mutex_) = 0;

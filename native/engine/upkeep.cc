@@ -187,18 +187,6 @@ Position Upkeep::checkpoint() const {
   return checkpoint_;
 }
 
-// The lowest position that a replica of a live slot has acknowledged; the head if there is no slot.
-Position Upkeep::UndoFloor(const Position& head) const {
-  uint64_t lowest = head.offset;
-  for (const log::HoldInfo& hold : generation_->log->stats().holds) {
-    if (hold.kind == log::HoldKind::kSlot) lowest = std::min(lowest, hold.offset);
-  }
-  if (lowest == head.offset) return head;
-  const Result<Position> floor = generation_->log->PositionAt(lowest);
-  // What cannot be told keeps everything.
-  return floor.ok() ? floor.value() : Position{};
-}
-
 Result<table::RunList> Upkeep::OpenRuns(const std::vector<table::RunInfo>& infos) const {
   table::RunList runs;
   for (const table::RunInfo& info : infos) {

@@ -46,6 +46,8 @@ class UpkeepOwner {
   virtual ~UpkeepOwner() = default;
   // A flush wrote some more, ended or failed: who waits for the memtables may look again.
   virtual void OnUpkeep(const Generation* from) = 0;
+  // What checkpoints are kept for, of a history that ends at `head`; `head` itself: nothing.
+  virtual Position UndoFloor(const Generation* of, const Position& head) const = 0;
 };
 
 class Upkeep {
@@ -123,7 +125,6 @@ class Upkeep {
   // upkeep.cc
   Status EndedLocked() const REQUIRES(mutex_);
   void SetLimitLocked() REQUIRES(mutex_);
-  Position UndoFloor(const Position& head) const;
   Result<table::RunList> OpenRuns(const std::vector<table::RunInfo>& infos) const;
 
   // upkeep_flush.cc

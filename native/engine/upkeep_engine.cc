@@ -2,6 +2,7 @@
 // and compactions on demand, and the report.
 #include <algorithm>
 
+#include "base/hex.h"
 #include "engine/engine_impl.h"
 
 namespace gapless::engine {
@@ -52,6 +53,52 @@ void EngineImpl::EndUpkeep() {
   // The log has everything: without this checkpoint the next open only replays more.
   if (through != 0) (void)live->upkeep->AwaitCheckpoint(through, kCloseTimeoutMs);
   live->upkeep->Stop();
+}
+
+void EngineImpl::SetUndoFloor(const Position& floor) {
+  const MutexLock lock(&commit_mutex_);
+  told_floor_ = floor;
+}
+
+// Some replica may need what was last known to be the floor: this node, if it follows another one,
+// or one with a slot that nothing holds the log for.
+bool EngineImpl::AbsentSlotLocked(const Generation* of,
+                                  const std::vector<log::HoldInfo>& holds) const {
+  if (role_ == Role::kReplica) return true;
+  const std::vector<log::SlotEntry>& slots = of->history.lists().slots;
+  return std::any_of(slots.begin(), slots.end(), [&](const log::SlotEntry& slot) {
+    if (slot.node == shown_identity_.node) return false;
+    const std::string name = HexEncode(Slice(slot.node.bytes.data(), slot.node.bytes.size()));
+    return std::none_of(holds.begin(), holds.end(), [&](const log::HoldInfo& hold) {
+      return hold.kind == log::HoldKind::kSlot && hold.name == name;
+    });
+  });
+}
+
+// The lowest position that a replica with a slot has acknowledged: where its hold stands. While
+// nobody listens there are no holds; then it is what the primary announced, or the newest manifest
+// says, as far as it is kept and within the cap of a slot.
+Position EngineImpl::UndoFloor(const Generation* of, const Position& head) const {
+  const std::vector<log::HoldInfo> holds = of->log->stats().holds;
+  const uint64_t kept = of->checkpoints->base_offset();
+  Position known = of->checkpoints->newest()->undo_floor;
+  uint64_t lowest = head.offset;
+  for (const log::HoldInfo& hold : holds) {
+    if (hold.kind == log::HoldKind::kSlot) lowest = std::min(lowest, hold.offset);
+  }
+  {
+    const MutexLock lock(&commit_mutex_);
+    known = told_floor_.value_or(known);
+    const uint64_t offset = std::max(known.offset, kept);
+    const uint64_t most = options_.slot_max_bytes == 0 ? UINT64_MAX : options_.slot_max_bytes;
+    const bool capped = offset >= head.offset || head.offset - offset > most;
+    if (!capped && AbsentSlotLocked(of, holds)) lowest = std::min(lowest, offset);
+  }
+  if (lowest == head.offset) return head;
+  if (lowest == known.offset) return known;
+  const Result<Position> floor = of->log->PositionAt(lowest);
+  // What cannot be told keeps everything.
+  return floor.ok() ? floor.value() : Position{};
 }
 
 void EngineImpl::SealIfDueLocked() {

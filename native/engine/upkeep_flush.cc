@@ -133,7 +133,7 @@ Status Upkeep::InstallFlush(const FlushJob& job, const std::vector<table::RunInf
   Result<table::RunList> runs = OpenRuns(written);
   if (!runs.ok()) return runs.status();
   Checkpoints* const checkpoints = generation_->checkpoints.get();
-  const Position floor = UndoFloor(job.at.position);
+  const Position floor = owner_->UndoFloor(generation_, job.at.position);
   {
     const MutexLock installing(&install_mutex_);
     if (generation_->log->progress().poisoned) {

@@ -119,7 +119,7 @@ void Upkeep::DropOldCheckpoint() {
   Checkpoints* const checkpoints = generation_->checkpoints.get();
   if (checkpoints->kept().size() < 2 || generation_->log->progress().poisoned) return;
   const Position newest = checkpoints->newest()->meta.position;
-  const Position floor = UndoFloor(newest);
+  const Position floor = owner_->UndoFloor(generation_, newest);
   if (floor != newest) return;
   // What fails is tried again with the next look.
   if (!checkpoints->MoveUndoFloor(floor).ok()) return;

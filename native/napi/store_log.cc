@@ -98,6 +98,14 @@ napi_value HoldIsAlive(StoreHandle& store, const Args& args) {
   return MakeBool(args.env, store.holds.contains(hold) && store.engine()->HoldIsAlive(hold));
 }
 
+// setUndoFloor(position)
+napi_value SetUndoFloor(StoreHandle& store, const Args& args) {
+  Position floor;
+  if (ReadPosition(args.env, args[0], "the undo floor", &floor))
+    store.engine()->SetUndoFloor(floor);
+  return nullptr;
+}
+
 // offerRing(memory): a Uint8Array over shared memory, which only this function takes.
 napi_value OfferRing(StoreHandle& store, const Args& args) {
   napi_typedarray_type type = napi_int8_array;
@@ -171,6 +179,7 @@ void AddLogMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("moveHold", OnStore<MoveHold>));
   methods->push_back(Method("releaseHold", OnStore<ReleaseHold>));
   methods->push_back(Method("holdIsAlive", OnStore<HoldIsAlive>));
+  methods->push_back(Method("setUndoFloor", OnStore<SetUndoFloor>));
   methods->push_back(Method("offerRing", OnStore<OfferRing>));
   methods->push_back(Method("dropRing", OnStore<DropRing>));
   methods->push_back(Method("seeTerm", OnStore<SeeTerm>));

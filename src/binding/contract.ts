@@ -461,6 +461,8 @@ export interface NativeStore {
   releaseHold(hold: bigint): void;
   /** False: released, given up beyond its cap, or of a history that was replaced. */
   holdIsAlive(hold: bigint): boolean;
+  /** What the primary of this history announced: the checkpoint at or below it is kept from now on. */
+  setUndoFloor(floor: Position): void;
 
   // -- ring --
   /** A Uint8Array over a whole SharedArrayBuffer. False: another ring is in use; offer again when it has ended. */

@@ -134,7 +134,7 @@ export class ReplicationController implements Replication {
       follow: replica?.address ?? null,
       commit: this.#primary.commitPosition,
       promised: this.#primary.promised,
-      undoFloor: this.#primary.undoFloor,
+      undoFloor: replica?.undoFloor ?? this.#primary.undoFloor,
       replicas: this.#primary.sessions.map((session) => session.status()),
       link,
       resync: this.#tally.counts(),

@@ -41,6 +41,7 @@ export type ApplyTarget = NodeFacts &
   Pick<
     NativeStore,
     | 'adoptCluster'
+    | 'setUndoFloor'
     | 'appendReplicated'
     | 'applyTicket'
     | 'publishTicket'

@@ -61,6 +61,7 @@ export class Replica implements LinkOwner {
   #operator: { readonly reason: Reason; readonly details: string } | undefined;
   #promised: Position;
   #commit: Position = emptyPosition();
+  #undoFloor: Position | undefined;
   /** As the last COMMIT of this link said; undefined: none came. */
   #toldPromised: Position | undefined;
   /** Of a history that was replaced: the next COMMIT says what holds. */
@@ -113,6 +114,10 @@ export class Replica implements LinkOwner {
   /** What the primary said last about the cluster; of a link that is over it holds until the next one says more. */
   get told(): { readonly commit: Position; readonly promised: Position } {
     return { commit: this.#commit, promised: this.#promised };
+  }
+  /** As the primary announced it; undefined: not yet. */
+  get undoFloor(): Position | undefined {
+    return this.#undoFloor;
   }
   get isSyncing(): boolean {
     return this.#link?.isSyncing ?? false;
@@ -269,6 +274,11 @@ export class Replica implements LinkOwner {
     this.#commit = commit.commit;
     if (this.#isPromisedOld || commit.promised.offset > this.#promised.offset) this.#promised = commit.promised;
     this.#isPromisedOld = false;
+    // While another history is on its way its floor says nothing of the state that is kept here.
+    if (this.#link?.state === 'catching_up' || this.#link?.state === 'streaming') {
+      this.#undoFloor = commit.undoFloor;
+      this.ports.store.setUndoFloor(commit.undoFloor);
+    }
     // It says how far behind this node is; nothing else need move for that.
     this.ports.news();
   }

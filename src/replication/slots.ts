@@ -29,13 +29,15 @@ export class Slots {
     this.#maxBytes = maxBytes;
   }
 
-  /** Holds the log for every slot that the state names: nobody knows yet how far those nodes are. */
+  /**
+   * Holds the log, from its beginning, for every slot that the state names but this node's own (a promoted replica has
+   * one): nobody knows yet how far those nodes are.
+   */
   adoptNamed(): void {
-    const { floor } = this.#log.logStats();
     for (const { nodeId } of this.#log.meta().slots) {
       const slot = this.#slots.get(nodeId);
-      if (slot === undefined) this.#slots.set(nodeId, { ...this.#begin(nodeId, floor), isNamed: true });
-      else slot.isNamed = true;
+      if (slot !== undefined) slot.isNamed = true;
+      else if (nodeId !== this.#log.identity().nodeId) this.#slots.set(nodeId, this.#unknown(nodeId));
     }
   }
 
@@ -102,6 +104,11 @@ export class Slots {
   close(): void {
     for (const { hold } of this.#slots.values()) if (hold !== undefined) this.#log.releaseHold(hold);
     this.#slots.clear();
+  }
+
+  #unknown(nodeId: string): Slot {
+    const position = this.#log.positionAt(this.#log.logStats().floor);
+    return { ...this.#begin(nodeId, position.offset), position, isNamed: true };
   }
 
   #begin(nodeId: string, offset: bigint): { hold: bigint; position: undefined; offset: bigint } {

@@ -74,6 +74,28 @@ describe('resuming', () => {
     expect(replica.saw('epoch', { epoch: '1.1' })).toHaveLength(1);
   });
 
+  test('a slot keeps the log for its replica, also through an open in which nobody listens', async () => {
+    await replica.db.close();
+    await primary.reopen();
+    await fill(primary, 2000);
+    await primary.db.compact();
+    await primary.reopen();
+    const address = await primary.db.replication.listen({ host: '127.0.0.1', port: 0 });
+    await replica.reopen();
+    await replica.db.replication.follow(address);
+    await converged(primary, replica);
+    expect(resyncs(replica)).toEqual({ wal: 1 });
+  });
+
+  test('a replica is told the undo floor, and keeps to it', async () => {
+    await fill(primary, 100);
+    await converged(primary, replica);
+    await until(
+      'the floor to be told',
+      () => replica.db.replication.status().undoFloor.offset === primary.db.position.offset,
+    );
+  });
+
   test('heartbeats consume no sequence, so an idle cluster resumes where it was', async () => {
     const before = `${primary.db.position}`;
     await new Promise((resolve) => setTimeout(resolve, 500));

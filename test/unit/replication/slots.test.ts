@@ -35,3 +35,24 @@ test('a hold that the log gave up holds nothing: it is begun anew, and its floor
   slots.advance('slow', at(40n));
   expect([...alive.values()].sort()).toEqual([40n, 90n]);
 });
+
+test('a named slot counts from where the log begins until its node comes; the slot of this node itself never does', () => {
+  const held: string[] = [];
+  const slots = new Slots(
+    {
+      identity: () => ({ nodeId: 'own' }),
+      logStats: () => ({ floor: 30n }),
+      meta: () => ({ slots: [{ nodeId: 'own' }, { nodeId: 'away' }] }),
+      positionAt: at,
+      addHold: (_kind: number, name: string, offset: bigint) => BigInt(held.push(`${name} ${offset}`)),
+      moveHold: () => undefined,
+      holdIsAlive: () => true,
+    } as unknown as LogSource,
+    1,
+  );
+  slots.adoptNamed();
+  expect(held).toEqual(['away 30']);
+  expect(slots.undoFloor()?.offset).toBe(30n);
+  slots.advance('away', at(50n));
+  expect(slots.undoFloor()?.offset).toBe(50n);
+});
