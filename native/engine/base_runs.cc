@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "io/file_names.h"
 #include "table/shard_of.h"
+#include "table/value_file.h"
 
 namespace gapless::engine {
 namespace {
@@ -79,7 +80,8 @@ class ShardOutput {
     cell.seq = entry.seq;
     cell.expires_at_ms = entry.expires_at_ms;
     RETURN_IF_ERROR(writer_->Add(cell));
-    return writer_->bytes() < request_.run_bytes ? Status::Ok() : Finish();
+    const uint64_t bytes = writer_->bytes() + writer_->value_bytes();
+    return bytes < request_.run_bytes ? Status::Ok() : Finish();
   }
 
   Status Finish() {
@@ -94,10 +96,7 @@ class ShardOutput {
   // What cannot be removed goes with the directory that is being built.
   void Remove() {
     writer_.reset();
-    for (const table::RunInfo& info : finished_) {
-      (void)request_.runs.fs->Remove(
-          io::JoinPath(request_.runs.directory, io::RunName(info.number)));
-    }
+    for (const table::RunInfo& info : finished_) table::RemoveRunFiles(request_.runs, info);
     finished_.clear();
   }
 

@@ -19,9 +19,12 @@ std::vector<table::RunInfo> RunsOf(const table::RunTree& tree) {
   return runs;
 }
 
-void AddNumbers(const Manifest* manifest, std::set<uint64_t>* numbers) {
+void AddNumbers(const Manifest* manifest, std::set<uint64_t>* runs, std::set<uint64_t>* values) {
   if (manifest == nullptr) return;
-  for (const table::RunInfo& run : manifest->runs) numbers->insert(run.number);
+  for (const table::RunInfo& run : manifest->runs) {
+    runs->insert(run.number);
+    for (const table::ValueUse& use : run.values) values->insert(use.file);
+  }
 }
 
 // True: nothing of that name is there any more, as far as this process sees.
@@ -42,7 +45,9 @@ uint64_t HighestRun(const std::vector<std::string>& names) {
   uint64_t highest = 0;
   for (const std::string& name : names) {
     uint64_t number = 0;
-    if (io::ParseRunName(name, &number)) highest = std::max(highest, number);
+    if (io::ParseRunName(name, &number) || io::ParseValuesName(name, &number)) {
+      highest = std::max(highest, number);
+    }
   }
   return highest;
 }
@@ -166,7 +171,8 @@ Status Checkpoints::Publish(Manifest next) {
 Status Checkpoints::CheckTrusted(const Manifest& next) const {
   if (distrusted_below_ == 0) return Status::Ok();
   std::set<uint64_t> published;
-  AddNumbers(newest().get(), &published);
+  std::set<uint64_t> values;
+  AddNumbers(newest().get(), &published, &values);
   for (const table::RunInfo& run : next.runs) {
     if (run.number < distrusted_below_ && published.count(run.number) == 0) return distrust_;
   }
@@ -222,7 +228,7 @@ void Checkpoints::Adopt(Manifest next) {
   const MutexLock lock(&mutex_);
   for (const ManifestPtr& former : {newest_, older_}) {
     if (former == nullptr) continue;
-    AddNumbers(former.get(), &garbage_runs_);
+    AddNumbers(former.get(), &garbage_runs_, &garbage_values_);
     garbage_manifests_.insert(former->number);
   }
   const uint64_t kept = next.kept;
@@ -239,9 +245,10 @@ void Checkpoints::Adopt(Manifest next) {
 void Checkpoints::RemoveGarbage() {
   if (doubtful_ != 0) return;
   std::set<uint64_t> needed;
+  std::set<uint64_t> needed_values;
   std::set<uint64_t> named;
   for (const ManifestPtr& manifest : kept()) {
-    AddNumbers(manifest.get(), &needed);
+    AddNumbers(manifest.get(), &needed, &needed_values);
     named.insert(manifest->number);
   }
   std::erase_if(garbage_manifests_, [&](uint64_t number) {
@@ -253,11 +260,18 @@ void Checkpoints::RemoveGarbage() {
   std::erase_if(garbage_runs_, [&](uint64_t number) {
     return needed.count(number) != 0 || RemoveFile(fs_, io::JoinPath(runs, io::RunName(number)));
   });
+  std::erase_if(garbage_values_, [&](uint64_t number) {
+    return needed_values.count(number) != 0 ||
+           RemoveFile(fs_, io::JoinPath(runs, io::ValuesName(number)));
+  });
 }
 
 void Checkpoints::Discard(const std::vector<table::RunInfo>& runs) {
   const MutexLock lock(&publish_mutex_);
-  for (const table::RunInfo& run : runs) garbage_runs_.insert(run.number);
+  for (const table::RunInfo& run : runs) {
+    garbage_runs_.insert(run.number);
+    garbage_values_.insert(run.number);
+  }
   RemoveGarbage();
 }
 
@@ -274,6 +288,7 @@ Status Checkpoints::RemoveStrays() {
   for (const std::string& name : runs.value()) {
     uint64_t number = 0;
     if (io::ParseRunName(name, &number)) garbage_runs_.insert(number);
+    if (io::ParseValuesName(name, &number)) garbage_values_.insert(number);
     if (io::IsTemporaryName(name)) (void)RemoveFile(fs_, io::JoinPath(RunsDirectory(), name));
   }
   for (const std::string& name : others.value()) {

@@ -1,4 +1,5 @@
-// The checkpoints of one generation: its kept manifests, and the run files that they name.
+// The checkpoints of one generation: its kept manifests, and the run and value files that they
+// name.
 //
 // Kept are the newest manifest and the newest one at or below the undo floor (often the same).
 // Order of a publication: the runs are durable (the caller's part), their directory is synced, the
@@ -90,6 +91,7 @@ class Checkpoints {
   // Number of a manifest of which is not known whether it will be found; 0: none.
   uint64_t doubtful_ GUARDED_BY(publish_mutex_) = 0;
   std::set<uint64_t> garbage_runs_ GUARDED_BY(publish_mutex_);
+  std::set<uint64_t> garbage_values_ GUARDED_BY(publish_mutex_);
   std::set<uint64_t> garbage_manifests_ GUARDED_BY(publish_mutex_);
   std::set<std::string> garbage_temporaries_ GUARDED_BY(publish_mutex_);  // paths
   // Runs below this number that are in no manifest yet may have lost their names: the sync of their

@@ -282,6 +282,7 @@ table::RunOptions MakeRunOptions(const Options& options, const std::string& gene
   run.directory = io::JoinPath(generation_path, io::kRunsDirectory);
   run.cluster = cluster.bytes;
   run.compression = options.compression;
+  run.value_file_bytes_min = options.value_file_bytes_min;
   return run;
 }
 

@@ -53,6 +53,7 @@ struct Options {
   uint64_t memtable_bytes = 64 << 20;  // of all shards, sealed ones included
   uint64_t cache_bytes = 64 << 20;     // of blocks of runs
   table::Compression compression = table::Compression::kNone;  // of runs
+  uint32_t value_file_bytes_min = table::kValueFileBytesMin;   // smaller values stand in runs
   uint64_t merge_rate_bytes = 0;  // written by merging, per second; 0: no limit
   bool create_if_missing = true;
   bool error_if_exists = false;

@@ -2,7 +2,9 @@
 #include "engine/manifest.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "base/coding.h"
 #include "base/crc32c.h"
@@ -23,6 +25,9 @@ constexpr size_t kRunsHeadBytes = 12;
 constexpr size_t kRunBytes = 84;
 constexpr size_t kCrcBytes = 4;
 constexpr uint32_t kRunUnbounded = 1;
+constexpr uint32_t kRunHasValues = 2;
+constexpr size_t kValuesHeadBytes = 4;
+constexpr size_t kValueUseBytes = 24;
 // A key, or the first one behind the largest.
 constexpr uint32_t kBoundBytesMax = 32 * 1024 + 1;
 
@@ -43,11 +48,31 @@ void AppendRun(const table::RunInfo& run, std::string* bytes) {
                                run.raw_bytes, run.min_seq, run.max_seq}) {
     AppendLe<uint64_t>(bytes, count);
   }
-  AppendLe<uint32_t>(bytes, run.extent.unbounded ? kRunUnbounded : 0);
+  AppendLe<uint32_t>(
+      bytes, (run.extent.unbounded ? kRunUnbounded : 0) | (run.values.empty() ? 0 : kRunHasValues));
   AppendLe<uint32_t>(bytes, static_cast<uint32_t>(run.extent.lower.size()));
   AppendLe<uint32_t>(bytes, static_cast<uint32_t>(run.extent.upper.size()));
   *bytes += run.extent.lower;
   *bytes += run.extent.upper;
+  if (run.values.empty()) return;
+  AppendLe<uint32_t>(bytes, static_cast<uint32_t>(run.values.size()));
+  for (const table::ValueUse& use : run.values) {
+    for (const uint64_t part : {use.file, use.file_bytes, use.bytes}) {
+      AppendLe<uint64_t>(bytes, part);
+    }
+  }
+}
+
+// The part of a run behind its bounds. Returns its length; 0: it is cut.
+size_t DecodeUses(Slice rest, table::ValueUses* uses) {
+  if (rest.size() < kValuesHeadBytes) return 0;
+  const uint32_t count = LoadU32(rest.data());
+  if (count == 0 || count > (rest.size() - kValuesHeadBytes) / kValueUseBytes) return 0;
+  const char* at = rest.data() + kValuesHeadBytes;
+  for (uint32_t i = 0; i < count; ++i, at += kValueUseBytes) {
+    uses->push_back({LoadU64(at), LoadU64(at + 8), LoadU64(at + 16)});
+  }
+  return kValuesHeadBytes + count * kValueUseBytes;
 }
 
 // Requires: `rest` holds the fixed part. Returns the length of the whole entry; 0: it is cut.
@@ -72,7 +97,9 @@ size_t DecodeRun(Slice rest, table::RunInfo* run, uint32_t* flags) {
   run->extent.lower = rest.Sub(kRunBytes, lower).ToString();
   run->extent.upper = rest.Sub(kRunBytes + lower, upper).ToString();
   run->extent.unbounded = (*flags & kRunUnbounded) != 0;
-  return size;
+  if ((*flags & kRunHasValues) == 0) return size;
+  const size_t uses = DecodeUses(rest.Sub(size, rest.size() - size), &run->values);
+  return uses == 0 ? 0 : size + uses;
 }
 
 // Requires: the checksum holds, and the head of the runs is there. Moves `*at` behind the runs.
@@ -90,7 +117,7 @@ Status DecodeRuns(Slice bytes, const std::string& file, size_t* at, Manifest* ma
     uint32_t flags = 0;
     const size_t size = DecodeRun(bytes.Sub(*at, end - *at), &run, &flags);
     if (size == 0) return Malformed("a run is cut off", file, *at);
-    if ((flags & ~kRunUnbounded) != 0) return Unsupported(file, *at);
+    if ((flags & ~(kRunUnbounded | kRunHasValues)) != 0) return Unsupported(file, *at);
     *at += size;
   }
   return Status::Ok();
@@ -112,6 +139,28 @@ const char* CheckLevel(const std::vector<const table::RunInfo*>& runs) {
       if (before.max_seq >= run.min_seq) return "runs of level 0 are not in order";
     } else if (Meet(before.extent, run.extent)) {
       return "runs of one level overlap";
+    }
+  }
+  return nullptr;
+}
+
+// Value files of all runs: the shard and the length of each.
+using ValueFacts = std::map<uint64_t, std::pair<uint32_t, uint64_t>>;
+
+const char* CheckUses(const table::RunInfo& run, uint64_t next_run, ValueFacts* facts) {
+  uint64_t before = 0;
+  for (const table::ValueUse& use : run.values) {
+    if (use.file <= before || use.file > run.number || use.file >= next_run) {
+      return "names value files that cannot be";
+    }
+    before = use.file;
+    const auto [at, added] = facts->try_emplace(use.file, run.shard, use.file_bytes);
+    if (at->second != std::pair(run.shard, use.file_bytes)) {
+      return "says something else of a value file than another run";
+    }
+    if (use.bytes == 0 || use.file_bytes < table::kValuesHeaderBytes ||
+        use.bytes > use.file_bytes - table::kValuesHeaderBytes) {
+      return "uses more than a value file has";
     }
   }
   return nullptr;
@@ -180,6 +229,7 @@ std::string ManifestPath(const std::string& generation_directory, uint64_t numbe
 
 Status CheckRuns(const Manifest& manifest, uint32_t shards, const std::string& file) {
   std::set<uint64_t> numbers;
+  ValueFacts values;
   std::vector<const table::RunInfo*> ordered;
   for (const table::RunInfo& run : manifest.runs) {
     const char* wrong = nullptr;
@@ -192,6 +242,7 @@ Status CheckRuns(const Manifest& manifest, uint32_t shards, const std::string& f
       wrong = "holds sequences behind the checkpoint";
     }
     if (!run.extent.unbounded && run.extent.lower >= run.extent.upper) wrong = "covers no key";
+    if (wrong == nullptr) wrong = CheckUses(run, manifest.next_run, &values);
     if (wrong != nullptr) {
       return Status::Corrupt(io::RunName(run.number) + " " + wrong, file, 0).With("what", "order");
     }

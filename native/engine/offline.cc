@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "engine/offline_read.h"
 #include "io/file_names.h"
@@ -75,13 +76,17 @@ Status StatLog(io::FileSystem* fs, const StoreFiles& files, StatReport* report) 
 
 Status StatFiles(io::FileSystem* fs, const StoreFiles& files, StatReport* report) {
   std::map<uint32_t, StatReport::Level> levels;
+  std::set<uint64_t> values;
   for (const table::RunInfo& run : files.manifests.newest.runs) {
     StatReport::Level& level = levels[run.level];
     level.level = run.level;
     ++level.runs;
-    level.bytes += run.bytes;
+    level.bytes += run.bytes + run.referred_bytes();
     ++report->run_count;
     report->run_bytes += run.bytes;
+    for (const table::ValueUse& use : run.values) {
+      if (values.insert(use.file).second) report->run_bytes += use.file_bytes;
+    }
   }
   for (const auto& [number, level] : levels) report->levels.push_back(level);
   for (const char* part : {"", io::kLogDirectory, io::kRunsDirectory}) {

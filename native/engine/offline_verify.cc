@@ -57,6 +57,7 @@ class Verifier {
   std::optional<NodeState> state_;
   std::optional<Manifest> manifest_;
   std::optional<Manifest> older_;
+  std::set<uint64_t> value_files_;  // counted
   table::ReadGate gate_;
   table::BlockCache cache_{&gate_, 0};
   std::optional<uint64_t> generation_;
@@ -260,12 +261,25 @@ Status Verifier::CheckRun(const table::RunInfo& info, bool deep) {
     return Status::Ok();
   }
   RETURN_IF_ERROR(Count(file));
+  for (const table::ValueUse& use : info.values) {
+    const std::string values = io::JoinPath(runs.directory, io::ValuesName(use.file));
+    const Result<bool> there = fs_->Exists(values);
+    if (!there.ok()) return there.status();
+    if (there.value()) {
+      if (value_files_.insert(use.file).second) RETURN_IF_ERROR(Count(values));
+      continue;
+    }
+    Add("run", values, 0, "missing");
+    return Status::Ok();
+  }
   const Result<std::shared_ptr<const table::Run>> run = table::Run::Open(runs, info, &cache_);
   if (!run.ok()) return Note("run", run.status(), "format");
   if (!deep) return Status::Ok();
   const Result<std::vector<table::RunDamage>> damage = run.value()->Verify();
   if (!damage.ok()) return Note("run", damage.status(), "format");
-  for (const table::RunDamage& found : damage.value()) Add("run", file, found.offset, found.what);
+  for (const table::RunDamage& found : damage.value()) {
+    Add("run", found.file, found.offset, found.what);
+  }
   return Status::Ok();
 }
 

@@ -141,6 +141,8 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
 Status LoadRuns(const table::RunOptions& options, const Manifest& manifest, const std::string& file,
                 table::Store* store) {
   RETURN_IF_ERROR(CheckRuns(manifest, store->shards(), file));
+  table::RunOptions shared = options;
+  shared.value_files = store->value_files();
   const size_t count = manifest.runs.size();
   table::RunList runs(count);
   std::vector<Status> outcomes(count);
@@ -148,7 +150,7 @@ Status LoadRuns(const table::RunOptions& options, const Manifest& manifest, cons
   const auto open = [&] {
     for (size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
       Result<std::shared_ptr<const table::Run>> run =
-          table::Run::Open(options, manifest.runs[i], store->cache());
+          table::Run::Open(shared, manifest.runs[i], store->cache());
       if (run.ok()) runs[i] = std::move(run.value());
       outcomes[i] = run.status();
     }

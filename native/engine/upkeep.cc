@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/directory.h"
+#include "table/value_file.h"
 
 namespace gapless::engine {
 namespace {
@@ -22,15 +23,25 @@ table::PickerOptions MakePickerOptions(const Options& options) {
   return picker;
 }
 
+table::RunOptions MakeSharedRunOptions(Generation* generation, const Options& options,
+                                       const ClusterId& cluster) {
+  table::RunOptions run = MakeRunOptions(options, generation->path(), cluster);
+  run.value_files = generation->store.value_files();
+  return run;
+}
+
+// With the values that stand in value files.
+uint64_t BytesOf(const table::RunInfo& info) { return info.bytes + info.referred_bytes(); }
+
 // The deepest level with runs holds what is live and little else; on level 0 the largest run does.
 uint64_t LiveBytes(const table::ShardRuns& shard) {
   for (uint32_t level = table::kLevelsMax - 1; level > 0; --level) {
     uint64_t bytes = 0;
-    for (const auto& run : shard.levels[level]) bytes += run->info().bytes;
+    for (const auto& run : shard.levels[level]) bytes += BytesOf(run->info());
     if (bytes != 0) return bytes;
   }
   uint64_t most = 0;
-  for (const auto& run : shard.levels[0]) most = std::max(most, run->info().bytes);
+  for (const auto& run : shard.levels[0]) most = std::max(most, BytesOf(run->info()));
   return most;
 }
 
@@ -42,7 +53,7 @@ Upkeep::Upkeep(Generation* generation, const Options& options, const ClusterId& 
       clock_(options.clock),
       owner_(owner),
       memtable_bytes_(options.memtable_bytes),
-      run_options_(MakeRunOptions(options, generation->path(), cluster)),
+      run_options_(MakeSharedRunOptions(generation, options, cluster)),
       picker_(MakePickerOptions(options)),
       sealed_offset_(generation->checkpoints->newest()->meta.position.offset),
       limit_(options.memtable_bytes),
@@ -228,7 +239,7 @@ void Upkeep::FillRuns(const Generation& generation, StoreReport* report) {
     for (uint32_t level = 0; level < table::kLevelsMax; ++level) {
       for (const auto& run : runs.levels[level]) {
         ++report->levels[level].runs;
-        report->levels[level].bytes += run->info().bytes;
+        report->levels[level].bytes += BytesOf(run->info());
         report->run_memory_bytes += run->memory_bytes();
       }
     }

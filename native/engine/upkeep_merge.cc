@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/upkeep.h"
+#include "io/file_names.h"
 
 namespace gapless::engine {
 namespace {
@@ -157,6 +158,7 @@ Status Upkeep::MergePlanned(const table::MergePlan& plan) {
   request.shard = plan.shard;
   request.level = plan.to_level;
   request.run_bytes = plan.run_bytes;
+  request.worn_values = plan.worn_values;
   request.next_number = [this] { return generation_->checkpoints->NextRunNumber(); };
   request.pace = [this](uint64_t bytes) { return PaceMerge(bytes); };
   table::MergeStats stats;
@@ -211,7 +213,12 @@ void Upkeep::ExcludeLocked(const table::MergePlan& plan, const Status& status) {
   if (!damaged && merge_failures_ < kReadFailuresBorne) return;
   bool named = false;
   for (const auto& run : plan.inputs) {
-    if (run->path() != status.file()) continue;
+    bool concerned = run->path() == status.file();
+    for (const table::ValueUse& use : run->info().values) {
+      const std::string values = io::JoinPath(run_options_.directory, io::ValuesName(use.file));
+      concerned = concerned || values == status.file();
+    }
+    if (!concerned) continue;
     excluded_.insert(run->info().number);
     named = true;
   }

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "engine/engine_impl.h"
+#include "table/value_file.h"
 
 namespace gapless::engine {
 namespace {
@@ -99,10 +100,12 @@ class ShardSource final : public snapshot::EntrySource {
     for (; at->Valid(); at->Next()) {
       if (chunk_.size() >= kChunkEntries || bytes_.size() >= kChunkBytes) return Status::Ok();
       const table::Entry& entry = at->entry();
-      chunk_.push_back(
-          {bytes_.size(), entry.key.size(), entry.value.size(), entry.seq, entry.expires_at_ms});
+      const size_t begin = bytes_.size();
       bytes_.append(entry.key.data(), entry.key.size());
-      bytes_.append(entry.value.data(), entry.value.size());
+      bytes_.resize(bytes_.size() + entry.value_bytes());
+      RETURN_IF_ERROR(table::CopyValue(entry, bytes_.data() + begin + entry.key.size()));
+      chunk_.push_back(
+          {begin, entry.key.size(), entry.value_bytes(), entry.seq, entry.expires_at_ms});
     }
     at_end_ = at->status().ok();
     return at->status();

@@ -7,6 +7,7 @@ namespace {
 constexpr char kGenerationPrefix[] = "gen-";
 constexpr char kManifestPrefix[] = "MANIFEST-";
 constexpr char kRunPrefix[] = "run-";
+constexpr char kValuesPrefix[] = "values-";
 constexpr char kFlowPrefix[] = "flow-";
 constexpr char kSegmentSuffix[] = ".log";
 constexpr char kIndexSuffix[] = ".idx";
@@ -69,6 +70,11 @@ bool ParseManifestName(Slice name, uint64_t* number) {
 std::string RunName(uint64_t number) { return kRunPrefix + Padded(number, kShortDigits); }
 bool ParseRunName(Slice name, uint64_t* number) {
   return ParseBetween(name, kRunPrefix, "", kShortDigits, number);
+}
+
+std::string ValuesName(uint64_t number) { return kValuesPrefix + Padded(number, kShortDigits); }
+bool ParseValuesName(Slice name, uint64_t* number) {
+  return ParseBetween(name, kValuesPrefix, "", kShortDigits, number);
 }
 
 std::string SegmentName(uint64_t offset) { return Padded(offset, kOffsetDigits) + kSegmentSuffix; }

@@ -4,6 +4,7 @@
 //   gen-000001/log/00000000000000000000.log        segment, named by its first offset
 //   gen-000001/log/00000000000000000000.idx        its sidecar index
 //   gen-000001/runs/run-000001
+//   gen-000001/runs/values-000001                  large values that run 1 wrote
 //   gen-000001/MANIFEST-000001
 //   snapshots/NAME/{SNAPSHOT,flow-00000}   incoming/   quarantine/
 //   lost/3.1-118-131.log                           epoch of the suffix, first and last seq
@@ -43,6 +44,10 @@ bool ParseManifestName(Slice name, uint64_t* number);
 // "run-000001"
 std::string RunName(uint64_t number);
 bool ParseRunName(Slice name, uint64_t* number);
+
+// "values-000001"
+std::string ValuesName(uint64_t number);
+bool ParseValuesName(Slice name, uint64_t* number);
 
 // "00000000000000004096.log", "00000000000000004096.idx"
 std::string SegmentName(uint64_t offset);

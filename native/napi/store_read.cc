@@ -1,6 +1,7 @@
 // NativeStore: point reads, ranges, views, digests. Values are copied into memory of the caller.
 #include "base/coding.h"
 #include "napi/store_handle.h"
+#include "table/value_file.h"
 
 namespace gapless::napi {
 
@@ -67,9 +68,12 @@ napi_value Get(const Reader& reader, const Args& args) {
   const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
   if (!found.ok()) return Throw(args.env, found.status());
   if (!found.value()) return MakeInt(args.env, kMissing);
-  const int32_t size = static_cast<int32_t>(entry.value.size());
-  if (at > into.size || entry.value.size() > into.size - at) return MakeInt(args.env, -(size + 2));
-  if (size > 0) std::memcpy(into.data + at, entry.value.data(), entry.value.size());
+  const int32_t size = static_cast<int32_t>(entry.value_bytes());
+  if (at > into.size || entry.value_bytes() > into.size - at) {
+    return MakeInt(args.env, -(size + 2));
+  }
+  const Status copied = table::CopyValue(entry, into.data + at);
+  if (!copied.ok()) return Throw(args.env, copied);
   if (args.count() > 4) {
     uint64_t* out = nullptr;
     if (!args.Words(4, 2, &out)) return nullptr;
@@ -153,11 +157,13 @@ napi_value GetMany(StoreHandle& store, const Args& args) {
     const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
     if (!found.ok()) return Throw(args.env, found.status());
     if (!found.value()) continue;
-    lengths[index] = static_cast<int32_t>(entry.value.size());
-    if (!entry.value.empty() && needed + entry.value.size() <= into.size) {
-      std::memcpy(into.data + needed, entry.value.data(), entry.value.size());
+    const size_t size = entry.value_bytes();
+    lengths[index] = static_cast<int32_t>(size);
+    if (needed + size <= into.size) {
+      const Status copied = table::CopyValue(entry, into.data + needed);
+      if (!copied.ok()) return Throw(args.env, copied);
     }
-    needed += entry.value.size();
+    needed += size;
   }
   return MakeCount(args.env, needed);
 }
@@ -204,11 +210,12 @@ struct Scanned {
   size_t needed = 0;
 };
 
-Scanned FillChunk(const Scanner& scanner, table::Iterator* at, uint32_t limit, MutableBytes into) {
+Result<Scanned> FillChunk(const Scanner& scanner, table::Iterator* at, uint32_t limit,
+                          MutableBytes into) {
   Scanned scanned;
   for (scanner.Begin(at); scanner.Inside(*at); scanner.Step(at)) {
     const table::Entry& entry = at->entry();
-    const size_t bytes = kEntryHeaderBytes + entry.key.size() + entry.value.size();
+    const size_t bytes = kEntryHeaderBytes + entry.key.size() + entry.value_bytes();
     if (scanned.entries == limit) return scanned;
     if (bytes > into.size - scanned.bytes) {
       scanned.needed = scanned.entries == 0 ? bytes : 0;
@@ -216,11 +223,11 @@ Scanned FillChunk(const Scanner& scanner, table::Iterator* at, uint32_t limit, M
     }
     char* to = into.data + scanned.bytes;
     StoreU32(to, static_cast<uint32_t>(entry.key.size()));
-    StoreU32(to + 4, static_cast<uint32_t>(entry.value.size()));
+    StoreU32(to + 4, static_cast<uint32_t>(entry.value_bytes()));
     to += kEntryHeaderBytes;
     if (!entry.key.empty()) std::memcpy(to, entry.key.data(), entry.key.size());
     to += entry.key.size();
-    if (!entry.value.empty()) std::memcpy(to, entry.value.data(), entry.value.size());
+    RETURN_IF_ERROR(table::CopyValue(entry, to));
     scanned.bytes += bytes;
     ++scanned.entries;
   }
@@ -255,8 +262,10 @@ napi_value Scan(StoreHandle& store, const Args& args) {
       scope.value()->store().NewIterator(scope.value()->at());
   const Scanner scanner(bounds.Sub(0, lower_bytes), bounds.Sub(lower_bytes, upper_size), bounded,
                         reverse);
-  const Scanned scanned = FillChunk(scanner, at.get(), limit, into);
+  const Result<Scanned> filled = FillChunk(scanner, at.get(), limit, into);
+  if (!filled.ok()) return Throw(args.env, filled.status());
   if (!at->status().ok()) return Throw(args.env, at->status());
+  const Scanned& scanned = filled.value();
   out[0] = static_cast<int32_t>(scanned.entries);
   out[1] = static_cast<int32_t>(scanned.bytes);
   out[2] = scanned.exhausted ? 1 : 0;

@@ -39,7 +39,8 @@ constexpr ContentFault kSound{};
 ContentFault Damage(const char* text) { return ContentFault{text, false}; }
 
 // Of one entry between `at` and `end`.
-ContentFault CheckEntry(const uint8_t* at, const uint8_t* end, size_t common, DataEntry* entry) {
+ContentFault CheckEntry(const uint8_t* at, const uint8_t* end, size_t common, const ValueUses& uses,
+                        DataEntry* entry) {
   entry->flags = *at++;
   if ((entry->flags & ~kEntryFlagsKnown) != 0) return ContentFault{"unknown entry flags", true};
   uint64_t suffix_bytes = 0;
@@ -57,12 +58,18 @@ ContentFault CheckEntry(const uint8_t* at, const uint8_t* end, size_t common, Da
   if (entry->deleted() && static_cast<uint64_t>(end - at) != suffix_bytes) {
     return Damage("a deleted entry has a value");
   }
+  if (entry->stored()) {
+    const Slice value(at + suffix_bytes, static_cast<size_t>(end - at) - suffix_bytes);
+    if (value.size() != kValueRefBytes || !RefersInto(DecodeValueRef(value), uses)) {
+      return Damage("a value reference is damaged");
+    }
+  }
   return kSound;
 }
 
 }  // namespace
 
-ContentFault DataBlock::Check(Slice raw) {
+ContentFault DataBlock::Check(Slice raw, const ValueUses& uses) {
   if (raw.size() <= kDataHeadBytes || raw.size() > kDataRawBytesMax) {
     return Damage("a data block's size is damaged");
   }
@@ -81,7 +88,8 @@ ContentFault DataBlock::Check(Slice raw) {
     const uint64_t end = i + 1 < count ? block.OffsetAt(i + 1) : raw.size();
     if (end <= begin || end > raw.size()) return Damage("an entry's place is damaged");
     DataEntry entry;
-    const ContentFault fault = CheckEntry(block.raw_ + begin, block.raw_ + end, common, &entry);
+    const ContentFault fault =
+        CheckEntry(block.raw_ + begin, block.raw_ + end, common, uses, &entry);
     if (fault.text != nullptr) return fault;
     if (i > 0) {
       const int order = before.suffix.Compare(entry.suffix);
@@ -134,9 +142,10 @@ size_t DataBlockBuilder::CostOf(const Cell& cell) {
   return 4 + numbers + expiry + cell.key.size() + cell.value.size();
 }
 
-void DataBlockBuilder::Add(const Cell& cell, uint64_t hash, bool again) {
+void DataBlockBuilder::Add(const Cell& cell, uint64_t hash, bool again, bool stored) {
   const uint32_t flags = (cell.deleted ? kEntryDeleted : 0u) | (again ? kEntryAgain : 0u) |
-                         (cell.expires_at_ms != 0 ? kEntryExpires : 0u);
+                         (cell.expires_at_ms != 0 ? kEntryExpires : 0u) |
+                         (stored ? kEntryStored : 0u);
   entries_.push_back({held_.size(), static_cast<uint32_t>(cell.key.size()),
                       static_cast<uint32_t>(cell.value.size()), cell.seq, cell.expires_at_ms,
                       static_cast<uint8_t>(flags), TagOf(hash)});

@@ -28,11 +28,12 @@ inline uint8_t TagOf(uint64_t hash) { return static_cast<uint8_t>(hash >> 56); }
 
 struct DataEntry {
   Slice suffix;  // of the key, behind the common bytes
-  Slice value;
+  Slice value;   // if stored: a value reference
   uint64_t seq = 0;
   uint64_t expires_at_ms = 0;
   uint8_t flags = 0;
   bool deleted() const { return (flags & kEntryDeleted) != 0; }
+  bool stored() const { return (flags & kEntryStored) != 0; }
 };
 
 class DataBlock {
@@ -45,7 +46,8 @@ class DataBlock {
         count_(LoadU32(raw.data() + kDataEntries)),
         common_bytes_(LoadU32(raw.data() + kDataCommonBytes)),
         narrow_(raw.size() <= kDataNarrowMax) {}
-  static ContentFault Check(Slice raw);
+  // `uses`: the value files that entries may refer to.
+  static ContentFault Check(Slice raw, const ValueUses& uses);
 
   uint32_t count() const { return count_; }
   Slice common() const { return Slice(Tags() + count_, common_bytes_); }
@@ -120,8 +122,9 @@ class DataBlockBuilder {
  public:
   // What a cell adds to bytes(), at most.
   static size_t CostOf(const Cell& cell);
-  // `again`: the key is that of the cell before, in this block or the one before.
-  void Add(const Cell& cell, uint64_t hash, bool again);
+  // `again`: the key is that of the cell before, in this block or the one before. `stored`: the
+  // value is a value reference.
+  void Add(const Cell& cell, uint64_t hash, bool again, bool stored = false);
   bool empty() const { return entries_.empty(); }
   // Of the raw content, at most (four bytes an entry more beyond kDataNarrowMax).
   size_t bytes() const { return bytes_; }

@@ -8,6 +8,7 @@
 
 #include "base/slice.h"
 #include "base/status.h"
+#include "table/value_ref.h"
 
 namespace gapless::table {
 
@@ -17,6 +18,10 @@ struct Cell {
   uint64_t seq = 0;
   uint64_t expires_at_ms = 0;  // 0: never
   bool deleted = false;
+  StoredValue stored;  // with a file: the value stands there, and `value` is empty
+  size_t value_bytes() const {
+    return stored.file == nullptr ? value.size() : stored.ref.raw_bytes;
+  }
 };
 
 // One table at one read point: for each key at most one cell, the newest at or below the point's

@@ -187,6 +187,7 @@ bool Memtable::ReadNode(const Node* node, const RangeSet* ranges, const ReadPoin
   entry->value = version->value();
   entry->seq = version->seq;
   entry->expires_at_ms = expires;
+  entry->stored.file = nullptr;
   return true;
 }
 

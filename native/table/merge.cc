@@ -5,9 +5,9 @@
 #include <optional>
 #include <utility>
 
-#include "io/file_names.h"
 #include "table/merge_heap.h"
 #include "table/merge_rules.h"
+#include "table/value_file.h"
 
 namespace gapless::table {
 namespace {
@@ -83,13 +83,17 @@ class Merger {
   void BeginKey(const Cell& cell);
   Status KeepPending();
   Status Write(const Cell& cell);
+  Status Add(const Cell& cell);
   Status Measure();
   Status Pace();
   // Compression makes an output smaller than it was measured when its last block was open.
   uint64_t Unpaced() const {
     return unpaced_ + (output_bytes_ > paced_bytes_ ? output_bytes_ - paced_bytes_ : 0);
   }
-  bool SplitDue() const { return request_.run_bytes > 0 && output_bytes_ >= request_.run_bytes; }
+  bool SplitDue() const {
+    return request_.run_bytes > 0 && (output_bytes_ - output_value_bytes_ >= request_.run_bytes ||
+                                      output_value_bytes_ >= kValueFileBytes);
+  }
   // Ends the current output before `upper`, or for good.
   Status FinishOutput(const Slice* upper);
 
@@ -108,12 +112,14 @@ class Merger {
   uint64_t key_prefix_ = 0;
   uint64_t newer_ = ReadPoints::kNever;  // the version before
   bool key_written_ = false;
+  std::string value_;              // read from a worn value file
   std::vector<uint64_t> pending_;  // deletions that stay only if an older version does
 
   // The output under way.
   std::unique_ptr<RunWriter> writer_;
   std::optional<std::string> lower_;  // where it begins; none: the first
-  uint64_t output_bytes_ = 0;         // as last measured
+  uint64_t output_bytes_ = 0;         // as last measured, with its values
+  uint64_t output_value_bytes_ = 0;   // of output_bytes_
   uint64_t paced_bytes_ = 0;          // of output_bytes_
   uint64_t unmeasured_ = 0;
   uint64_t unpaced_ = 0;  // of outputs before
@@ -202,16 +208,31 @@ Status Merger::Write(const Cell& cell) {
     if (!writer.ok()) return writer.status();
     writer_ = std::move(writer.value());
   }
-  RETURN_IF_ERROR(writer_->Add(cell));
+  RETURN_IF_ERROR(Add(cell));
   key_written_ = true;
   stats_->written_cells++;
   unmeasured_ += cell.key.size() + cell.value.size() + 8;
   return unmeasured_ < kMeasureBytes ? Status::Ok() : Measure();
 }
 
+// A value that stays in its file is not read.
+Status Merger::Add(const Cell& cell) {
+  const std::vector<uint64_t>& worn = request_.worn_values;
+  if (cell.stored.file == nullptr ||
+      !std::binary_search(worn.begin(), worn.end(), cell.stored.ref.file)) {
+    return writer_->Add(cell);
+  }
+  Cell own = cell;
+  RETURN_IF_ERROR(LoadValue(cell, &value_, &own.value));
+  own.stored = StoredValue();
+  unmeasured_ += own.value.size();
+  return writer_->Add(own);
+}
+
 Status Merger::Measure() {
   unmeasured_ = 0;
-  output_bytes_ = writer_->bytes();
+  output_value_bytes_ = writer_->value_bytes();
+  output_bytes_ = writer_->bytes() + output_value_bytes_;
   return Unpaced() < kPaceBytes ? Status::Ok() : Pace();
 }
 
@@ -237,11 +258,12 @@ Status Merger::FinishOutput(const Slice* upper) {
   Result<RunInfo> info = writer_->Finish();
   if (!info.ok()) return info.status();
   writer_.reset();
-  stats_->written_bytes += info.value().bytes;
-  output_bytes_ = info.value().bytes;
+  const ValueUse* const own = FindUse(info.value().values, info.value().number);
+  output_bytes_ = info.value().bytes + (own == nullptr ? 0 : own->file_bytes);
+  stats_->written_bytes += output_bytes_;
   unpaced_ = Unpaced();
   finished_->push_back(std::move(info.value()));
-  output_bytes_ = paced_bytes_ = unmeasured_ = 0;
+  output_bytes_ = output_value_bytes_ = paced_bytes_ = unmeasured_ = 0;
   if (upper != nullptr) lower_ = upper->ToString();
   return Status::Ok();
 }
@@ -263,10 +285,7 @@ Result<std::vector<RunInfo>> Merge(const RunOptions& options, MergeRequest reque
   std::vector<RunInfo> finished;
   const Status status = MergeInto(std::move(request), new_writer, &finished, stats);
   if (status.ok()) return finished;
-  // What cannot be removed is a stray file, which the next open removes.
-  for (const RunInfo& info : finished) {
-    (void)options.fs->Remove(io::JoinPath(options.directory, io::RunName(info.number)));
-  }
+  for (const RunInfo& info : finished) RemoveRunFiles(options, info);
   return status;
 }
 

@@ -39,13 +39,18 @@ struct MergeRequest {
   // Nothing older lies below the inputs, within their extents.
   bool bottom = false;
   uint32_t shard = 0;
-  uint32_t level = 0;      // of the outputs
-  uint64_t run_bytes = 0;  // an output ends at the first key behind so many; 0: never
+  uint32_t level = 0;  // of the outputs
+  // An output ends at the first key behind so many bytes, or kValueFileBytes of values; 0: never.
+  uint64_t run_bytes = 0;
+  // Values in these value files are written to new ones, those of the outputs. Numbers ascend.
+  std::vector<uint64_t> worn_values;
   std::function<uint64_t()> next_number;
   // Called about every 256 KiB of output with the bytes since, and now and then while nothing is
   // written; may wait (rate limit). Not OK ends the merge with that status (close, poisoned).
   std::function<Status(uint64_t bytes)> pace;
 };
+
+inline constexpr uint64_t kValueFileBytes = uint64_t{64} << 20;
 
 struct MergeStats {
   uint64_t read_cells = 0;

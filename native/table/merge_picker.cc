@@ -2,6 +2,7 @@
 #include "table/merge_picker.h"
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "base/assert.h"
@@ -25,6 +26,13 @@ constexpr uint64_t kMoveShare = 4;
 // Scores. A level above the base must go; deletions come behind sizes.
 constexpr double kAboveBaseScore = 1.5;
 constexpr double kDeletionsScore = 1.001;
+// Level 0 may refer to this part of a shard's bytes without being merged for that.
+constexpr uint64_t kLevel0ValuesShare = 8;
+// A value file is worn when less than a half of it is referred to; or less than three quarters, as
+// long as that holds for all of the shard's together. So much of them is rewritten at once, or one.
+constexpr double kWornShare = 0.5;
+constexpr double kWornShareOfAll = 0.75;
+constexpr uint64_t kWornBytesAtOnce = uint64_t{64} << 20;
 
 using Busy = std::unordered_set<uint64_t>;
 
@@ -33,12 +41,71 @@ struct Candidate {
   uint32_t shard = 0;
   uint32_t level = 0;
   bool for_deletions = false;
+  bool for_values = false;
 };
 
 uint64_t BytesOf(const RunList& runs) {
   uint64_t bytes = 0;
   for (const auto& run : runs) bytes += run->info().bytes;
   return bytes;
+}
+
+uint64_t ReferredBytes(const RunList& runs) {
+  uint64_t bytes = 0;
+  for (const auto& run : runs) bytes += run->info().referred_bytes();
+  return bytes;
+}
+
+// The value files of one shard.
+struct ValueSpace {
+  uint64_t file_bytes = 0;
+  uint64_t referred_bytes = 0;
+  std::vector<ValueUse> worn;  // those to be rewritten, the worst first; bytes: of all runs
+};
+
+double ShareOf(uint64_t referred, uint64_t file_bytes) {
+  return static_cast<double>(referred) / static_cast<double>(std::max<uint64_t>(file_bytes, 1));
+}
+
+ValueSpace ValueSpaceOf(const ShardRuns& runs) {
+  constexpr uint64_t kHeader = kValuesHeaderBytes;
+  std::map<uint64_t, ValueUse> files;  // without their headers
+  for (const RunList& level : runs.levels) {
+    for (const auto& run : level) {
+      for (const ValueUse& use : run->info().values) {
+        const auto at =
+            files.try_emplace(use.file, ValueUse{use.file, use.file_bytes - kHeader, 0}).first;
+        at->second.bytes += use.bytes;
+      }
+    }
+  }
+  ValueSpace space;
+  for (const auto& [number, file] : files) {
+    space.file_bytes += file.file_bytes;
+    space.referred_bytes += file.bytes;
+  }
+  const bool all_worn = ShareOf(space.referred_bytes, space.file_bytes) < kWornShareOfAll;
+  for (const auto& [number, file] : files) {
+    const double share = ShareOf(file.bytes, file.file_bytes);
+    if (share < (all_worn ? kWornShareOfAll : kWornShare)) space.worn.push_back(file);
+  }
+  std::stable_sort(space.worn.begin(), space.worn.end(), [](const ValueUse& a, const ValueUse& b) {
+    return ShareOf(a.bytes, a.file_bytes) < ShareOf(b.bytes, b.file_bytes);
+  });
+  return space;
+}
+
+// As many as one merge rewrites, from one of the worst on.
+std::vector<uint64_t> WornAtOnce(const ValueSpace& space, size_t from) {
+  std::vector<uint64_t> numbers;
+  uint64_t bytes = 0;
+  for (size_t i = from; i < space.worn.size(); i++) {
+    bytes += space.worn[i].bytes;
+    if (i > from && bytes > kWornBytesAtOnce) break;
+    numbers.push_back(space.worn[i].file);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
 }
 
 // Levels of one shard: how much each may hold.
@@ -176,12 +243,28 @@ bool AnyFree(const RunList& runs, const Busy& busy, bool (*wanted)(const RunInfo
   });
 }
 
+void AddValueCandidates(const ShardRuns& runs, uint32_t shard, std::vector<Candidate>* to) {
+  const ValueSpace space = ValueSpaceOf(runs);
+  if (space.file_bytes == 0) return;
+  uint64_t bytes = space.referred_bytes;
+  for (const RunList& level : runs.levels) bytes += BytesOf(level);
+  const uint64_t level0 = ReferredBytes(runs.levels[0]);
+  if (level0 > bytes / kLevel0ValuesShare) {
+    to->push_back({1 + ShareOf(level0, bytes), shard, 0, false, false});
+  }
+  if (space.worn.empty()) return;
+  // The more garbage, the sooner: before level 0 if there is twice as much as there should be.
+  const double excess = ShareOf(space.file_bytes, space.referred_bytes) - 1;
+  to->push_back({1 + 2 * excess, shard, 0, false, true});
+}
+
 void AddCandidates(const ShardRuns& runs, const Shape& shape, const PickerOptions& options,
                    const Busy& busy, uint32_t shard, std::vector<Candidate>* to) {
   const uint64_t trigger = Level0Trigger(runs, shape, options);
+  AddValueCandidates(runs, shard, to);
   const auto level0 = static_cast<double>(runs.levels[0].size());
   if (runs.levels[0].size() >= trigger) {
-    to->push_back({1 + level0 / static_cast<double>(trigger), shard, 0, false});
+    to->push_back({1 + level0 / static_cast<double>(trigger), shard, 0, false, false});
   }
   for (uint32_t level = 0; level <= kDeepest; level++) {
     const RunList& list = runs.levels[level];
@@ -195,11 +278,11 @@ void AddCandidates(const ShardRuns& runs, const Shape& shape, const PickerOption
       const double score =
           above_base ? kAboveBaseScore
                      : static_cast<double>(bytes) / static_cast<double>(shape.target[level]);
-      if (bytes > 0 && score > 1) to->push_back({score, shard, level, false});
+      if (bytes > 0 && score > 1) to->push_back({score, shard, level, false, false});
     }
     if (level == 0 && !options.settle) continue;
     if (AnyFree(list, busy, WantsDown)) {
-      to->push_back({kDeletionsScore, shard, level, true});
+      to->push_back({kDeletionsScore, shard, level, true, false});
     }
   }
 }
@@ -241,6 +324,29 @@ RunList Unwanted(const RunList& sorted, bool deepest, const PickerOptions& optio
   return runs;
 }
 
+// A run that refers to one of the worst value files, merged with itself; those of level 0 go down.
+std::optional<MergePlan> PlanForValues(const ShardRuns& runs, const Shape& shape,
+                                       const PickerOptions& options, const Busy& busy,
+                                       MergePlan plan) {
+  plan.reason = "values";
+  const ValueSpace space = ValueSpaceOf(runs);
+  for (size_t i = 0; i < space.worn.size(); i++) {
+    plan.worn_values = WornAtOnce(space, i);
+    for (uint32_t level = 0; level < kLevelsMax; level++) {
+      plan.from_level = level;
+      plan.to_level = level == 0 ? NextLevel(runs, shape, 0) : level;
+      for (const auto& run : runs.levels[level]) {
+        if (FindUse(run->info().values, space.worn[i].file) == nullptr) continue;
+        std::optional<MergePlan> found =
+            PlanFor(runs, shape, options, busy, level == 0 ? runs.levels[0] : RunList{run}, plan);
+        if (found.has_value()) return found;
+        if (level == 0) break;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<MergePlan> PlanOf(const RunTree& tree, const PickerOptions& options, const Busy& busy,
                                 const Candidate& candidate) {
   const ShardRuns& runs = tree.shard(candidate.shard);
@@ -250,6 +356,7 @@ std::optional<MergePlan> PlanOf(const RunTree& tree, const PickerOptions& option
   plan.shard = candidate.shard;
   plan.from_level = candidate.level;
   plan.score = candidate.score;
+  if (candidate.for_values) return PlanForValues(runs, shape, options, busy, plan);
   const bool deepest = candidate.level == kDeepest;
   plan.to_level = deepest ? kDeepest : NextLevel(runs, shape, candidate.level);
   if (candidate.level == 0) {
@@ -264,6 +371,19 @@ std::optional<MergePlan> PlanOf(const RunTree& tree, const PickerOptions& option
     if (found.has_value()) return found;
   }
   return std::nullopt;
+}
+
+// The merge rewrites what it meets of worn value files.
+MergePlan WithWorn(const RunTree& tree, MergePlan plan) {
+  if (plan.worn_values.empty()) {
+    plan.worn_values = WornAtOnce(ValueSpaceOf(tree.shard(plan.shard)), 0);
+  }
+  for (const auto& run : plan.inputs) {
+    for (const uint64_t number : plan.worn_values) {
+      if (FindUse(run->info().values, number) != nullptr) plan.move = false;
+    }
+  }
+  return plan;
 }
 
 // --- compact(range) ---
@@ -314,7 +434,7 @@ std::optional<MergePlan> PickMerge(const RunTree& tree, const PickerOptions& opt
                    [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
   for (const Candidate& candidate : candidates) {
     std::optional<MergePlan> plan = PlanOf(tree, options, busy_set, candidate);
-    if (plan.has_value()) return plan;
+    if (plan.has_value()) return WithWorn(tree, std::move(*plan));
   }
   return std::nullopt;
 }
@@ -332,7 +452,7 @@ std::optional<MergePlan> PickCompaction(const RunTree& tree, const PickerOptions
         CompactShard(tree.shard(shard), options, range, done_through, busy_set, plan);
     if (!found.has_value()) continue;
     found->move = false;  // what is rewritten loses what it still held for ended views
-    return found;
+    return WithWorn(tree, std::move(*found));
   }
   return std::nullopt;
 }

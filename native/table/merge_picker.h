@@ -6,11 +6,18 @@
 // would be smaller than base_bytes is not used: level 0 is merged into the first one that is (the
 // base), or into the first one above it that still holds runs.
 //
+// Large values stand in value files (value_file.h), which merges do not rewrite, so levels are
+// sized by runs alone, and two rules more keep garbage small. Level 0 is merged as soon as it
+// refers to much, since what it overwrites is known as garbage only then. And while too much of a
+// shard's value files is garbage, the runs that refer to the worst of them are merged with
+// themselves, to write what is left to new ones. At rest the value files of a shard hold at most
+// 1/0.75 of what is referred to, and that at most 8/7 of what is not overwritten in level 0.
+//
 // Several merges of one shard may run at once. What keeps them apart: a plan holds every run of its
 // levels that overlaps it, none of them busy; the older runs of level 0 are always among its
 // inputs; so outputs of plans never overlap, and what lies higher stays newer. Every plan takes
 // bytes deeper, except for those with from_level == to_level, which leave nothing to be taken out
-// again: without new runs there is always a last plan.
+// again (deletions, references to worn files): without new runs there is always a last plan.
 #pragma once
 
 #include <optional>
@@ -44,8 +51,10 @@ struct MergePlan {
   // to_level as they are, under their numbers. Merging them is right as well.
   bool move = false;
   uint64_t run_bytes = 0;
+  // Value files of which the merge rewrites what it meets. Numbers ascend.
+  std::vector<uint64_t> worn_values;
   double score = 0;         // above 1: due; the higher the more urgent
-  const char* reason = "";  // "level0", "size", "deletions", "range", "request"
+  const char* reason = "";  // "level0", "size", "deletions", "range", "values", "request"
 };
 
 // The most urgent merge, or none. Runs whose numbers are in `busy` are being merged already.

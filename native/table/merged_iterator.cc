@@ -123,6 +123,7 @@ bool MergedIterator::TakeEntry(const Source& source) {
   if (cell.expires_at_ms != 0 && cell.expires_at_ms <= at_.as_of_ms) return false;
   entry_.key = cell.key;
   entry_.value = cell.value;
+  entry_.stored = cell.stored;
   entry_.seq = cell.seq;
   entry_.expires_at_ms = cell.expires_at_ms;
   return true;

@@ -16,8 +16,15 @@
 #include "table/block_cache.h"
 #include "table/cell.h"
 #include "table/range_set.h"
+#include "table/value_ref.h"
 
 namespace gapless::table {
+
+class ValueFiles;
+
+// A value of at least so many bytes goes to a value file. Below, a merge copies it about as fast as
+// a reference to it would be looked after, and a read finds it in the block of its key.
+inline constexpr uint32_t kValueFileBytesMin = 8 * 1024;
 
 enum class Compression : uint8_t { kNone = 0, kLz4 = 1 };
 
@@ -42,7 +49,14 @@ struct RunInfo {
   uint64_t min_seq = 0;        // of cells and range deletes
   uint64_t max_seq = 0;
   Extent extent;
+  ValueUses values;  // the value files that its cells refer to
   bool operator==(const RunInfo&) const = default;
+
+  uint64_t referred_bytes() const {
+    uint64_t sum = 0;
+    for (const ValueUse& use : values) sum += use.bytes;
+    return sum;
+  }
 };
 
 struct RunOptions {
@@ -51,27 +65,32 @@ struct RunOptions {
   std::array<uint8_t, 16> cluster{};
   Compression compression = Compression::kNone;
   uint32_t block_bytes = 4096;  // raw size at which a block ends
+  uint32_t value_file_bytes_min = kValueFileBytesMin;
+  ValueFiles* value_files = nullptr;  // of the runs that are opened; null: each opens its own
 };
 
-// Writes one run. The file is complete, and fdatasynced, when Finish returned; its directory is
-// not. Destroyed unfinished: the file is removed.
+// Writes one run, and its value file if there are large values. The files are complete, and
+// fdatasynced, when Finish returned; their directory is not. Destroyed unfinished: both are
+// removed.
 class RunWriter {
  public:
   virtual ~RunWriter() = default;
   static Result<std::unique_ptr<RunWriter>> Create(const RunOptions& options, uint64_t number,
                                                    uint32_t shard, uint32_t level);
-  // Keys ascend, sequences of one key fall.
+  // Keys ascend, sequences of one key fall. What stands in a value file stays there.
   virtual Status Add(const Cell& cell) = 0;
   // Before or between the cells; fragments ascend and do not overlap.
   virtual Status AddRange(const RangeFragment& fragment) = 0;
-  // Of the file so far, what is buffered included.
+  // Of the run, and of its value file, so far, what is buffered included.
   virtual uint64_t bytes() const = 0;
+  virtual uint64_t value_bytes() const = 0;
   virtual bool empty() const = 0;  // neither cells nor ranges
   virtual Result<RunInfo> Finish() = 0;
 };
 
 // What is wrong with a run, for verify: `what` as in INTERFACES section 15.
 struct RunDamage {
+  std::string file;  // the run's own, or a value file
   uint64_t offset = 0;
   std::string what;
 };
@@ -99,8 +118,8 @@ class Run {
 
   // Reads block by block in large pieces past the cache.
   static std::unique_ptr<CellStream> NewStream(std::shared_ptr<const Run> run);
-  // Reads every byte; order, counts, extent, filter and index against the cells. Ends at the first
-  // damage. An error of the disk is the status.
+  // Reads every byte, and every value that it refers to; order, counts, extent, filter and index
+  // against the cells. Ends at the first damage. An error of the disk is the status.
   virtual Result<std::vector<RunDamage>> Verify() const = 0;
   // With the last reference the file is removed (a run that no manifest names any more). An error
   // of that leaves a stray file, which the next open removes.

@@ -106,7 +106,7 @@ Status RunFile::VerifyHeader(Slice block, uint64_t position, BlockType type) con
 
 Status RunFile::CheckContent(Slice raw, uint64_t position, BlockType type) const {
   ContentFault fault;
-  if (type == BlockType::kData) fault = DataBlock::Check(raw);
+  if (type == BlockType::kData) fault = DataBlock::Check(raw, *uses_);
   if (type == BlockType::kPage) fault = CheckPage(raw);
   if (type == BlockType::kTop) fault = IndexBlock::Check(raw);
   if (fault.text == nullptr) return Status::Ok();
@@ -130,6 +130,13 @@ Status RunFile::Verify(Slice block, uint64_t position, BlockType type, std::stri
     *raw = *held;
   }
   return CheckContent(*raw, position, type);
+}
+
+void RunFile::SetStored(const DataEntry& entry, Cell* cell) const {
+  cell->value = Slice();
+  cell->stored.ref = DecodeValueRef(entry.value);
+  const ValueUse* const use = FindUse(*uses_, cell->stored.ref.file);
+  cell->stored.file = values_[static_cast<size_t>(use - uses_->data())].get();
 }
 
 Result<std::unique_ptr<Block>> RunFile::Read(BlockPlace place, BlockType type) const {

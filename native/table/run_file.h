@@ -8,11 +8,13 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/slice.h"
 #include "base/status.h"
 #include "io/file_system.h"
 #include "table/block_cache.h"
+#include "table/block_data.h"
 #include "table/run.h"
 #include "table/run_format.h"
 
@@ -42,12 +44,27 @@ struct BlockPlace {
 
 class RunFile {
  public:
-  RunFile(std::unique_ptr<io::File> file, uint32_t crc_seed, uint64_t run, uint64_t file_bytes)
-      : file_(std::move(file)), crc_seed_(crc_seed), run_(run), file_bytes_(file_bytes) {}
+  // `uses` outlives this; `values` are its files in the same order.
+  RunFile(std::unique_ptr<io::File> file, uint32_t crc_seed, uint64_t run, uint64_t file_bytes,
+          const ValueUses* uses, std::vector<std::shared_ptr<const ValueFile>> values)
+      : file_(std::move(file)),
+        crc_seed_(crc_seed),
+        run_(run),
+        file_bytes_(file_bytes),
+        uses_(uses),
+        values_(std::move(values)) {}
 
   const std::string& path() const { return file_->path(); }
   uint64_t run() const { return run_; }
   uint64_t file_bytes() const { return file_bytes_; }
+  const std::vector<std::shared_ptr<const ValueFile>>& values() const { return values_; }
+
+  // The value of an entry of a checked block.
+  void SetValue(const DataEntry& entry, Cell* cell) const {
+    cell->value = entry.value;
+    cell->stored.file = nullptr;
+    if (entry.stored()) SetStored(entry, cell);
+  }
 
   // Exactly `size` bytes; an end of the file before is damage.
   Status ReadAt(uint64_t offset, char* to, size_t size) const;
@@ -68,11 +85,14 @@ class RunFile {
   Status VerifyHeader(Slice block, uint64_t position, BlockType type) const;
   Status CheckContent(Slice raw, uint64_t position, BlockType type) const;
   Status Decompress(Slice block, uint64_t position, char* to) const;
+  void SetStored(const DataEntry& entry, Cell* cell) const;
 
   const std::unique_ptr<io::File> file_;
   const uint32_t crc_seed_;
   const uint64_t run_;
   const uint64_t file_bytes_;
+  const ValueUses* const uses_;
+  const std::vector<std::shared_ptr<const ValueFile>> values_;
 };
 
 class BlockWindow {

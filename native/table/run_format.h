@@ -44,8 +44,17 @@ inline constexpr size_t kDataHeadBytes = 8;
 inline constexpr size_t kDataNarrowMax = 65535;  // up to this raw size offsets have two bytes
 inline constexpr uint8_t kEntryDeleted = 1;
 inline constexpr uint8_t kEntryExpires = 2;
-inline constexpr uint8_t kEntryAgain = 4;  // an older version of the entry before
-inline constexpr uint8_t kEntryFlagsKnown = 7;
+inline constexpr uint8_t kEntryAgain = 4;   // an older version of the entry before
+inline constexpr uint8_t kEntryStored = 8;  // the value is a reference into a value file
+inline constexpr uint8_t kEntryFlagsKnown = 15;
+
+// A reference into a value file, in the place of a value.
+inline constexpr size_t kValueRefBytes = 28;
+inline constexpr size_t kValueRefFile = 0;
+inline constexpr size_t kValueRefPosition = 8;
+inline constexpr size_t kValueRefStoredBytes = 16;
+inline constexpr size_t kValueRefRawBytes = 20;
+inline constexpr size_t kValueRefCrc = 24;
 
 // Raw content of a page and of the top block.
 inline constexpr size_t kIndexChildren = 0;
@@ -82,5 +91,17 @@ inline constexpr size_t kRunFooterDataBlocks = 76;
 inline constexpr size_t kRunFooterReserved = 80;
 inline constexpr size_t kRunFooterCrc = 116;
 inline constexpr size_t kRunFooterEnd = 120;
+
+// Header of a value file.
+inline constexpr char kValuesMagic[] = "GPLSVAL1";
+inline constexpr size_t kValuesMagicBytes = 8;
+inline constexpr uint32_t kValuesVersion = 1;
+inline constexpr size_t kValuesHeaderBytes = 64;
+inline constexpr size_t kValuesHeaderVersion = 8;
+inline constexpr size_t kValuesHeaderShard = 12;
+inline constexpr size_t kValuesHeaderNumber = 16;
+inline constexpr size_t kValuesHeaderClusterId = 24;
+inline constexpr size_t kValuesHeaderReserved = 40;
+inline constexpr size_t kValuesHeaderCrc = 60;
 
 }  // namespace gapless::table

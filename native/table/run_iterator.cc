@@ -160,7 +160,7 @@ void RunIterator::FillCell() {
     key_.append(entry.suffix.data(), entry.suffix.size());
     cell_.key = key_;
   }
-  cell_.value = entry.value;
+  run_->file().SetValue(entry, &cell_);
   cell_.seq = entry.seq;
   cell_.expires_at_ms = entry.expires_at_ms;
   cell_.deleted = entry.deleted();

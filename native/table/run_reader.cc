@@ -10,6 +10,7 @@
 #include "table/filter.h"
 #include "table/run_iterator.h"
 #include "table/run_ranges.h"
+#include "table/value_file.h"
 
 namespace gapless::table {
 namespace {
@@ -21,9 +22,9 @@ bool AllZero(const char* bytes, size_t size) {
   return true;
 }
 
-void FillCell(const DataEntry& entry, Slice key, Cell* cell) {
+void FillCell(const RunFile& file, const DataEntry& entry, Slice key, Cell* cell) {
   cell->key = key;
-  cell->value = entry.value;
+  file.SetValue(entry, cell);
   cell->seq = entry.seq;
   cell->expires_at_ms = entry.expires_at_ms;
   cell->deleted = entry.deleted();
@@ -48,10 +49,11 @@ bool FindVersion(const DataBlock& data, uint32_t index, uint64_t at_seq, DataEnt
 }  // namespace
 
 RunReader::RunReader(const RunOptions& options, const RunInfo& info, std::unique_ptr<io::File> file,
-                     BlockCache* cache)
+                     BlockCache* cache, std::vector<std::shared_ptr<const ValueFile>> values)
     : options_(options),
       info_(info),
-      file_(std::move(file), BlockCrcSeed(options.cluster, info.number), info.number, info.bytes),
+      file_(std::move(file), BlockCrcSeed(options.cluster, info.number), info.number, info.bytes,
+            &info_.values, std::move(values)),
       cache_(cache) {}
 
 RunReader::~RunReader() {
@@ -182,7 +184,8 @@ Status RunReader::Load() {
 
 uint64_t RunReader::memory_bytes() const {
   uint64_t bytes = sizeof(*this) + top_block_->charge() + path().size() +
-                   2 * (info_.extent.lower.size() + info_.extent.upper.size());
+                   2 * (info_.extent.lower.size() + info_.extent.upper.size()) +
+                   info_.values.size() * (sizeof(ValueUse) + sizeof(file_.values()[0]));
   if (ranges_ == nullptr) return bytes;
   for (const auto& fragment : ranges_->fragments()) {
     bytes += sizeof(RangeFragment) + 2 * sizeof(void*) + fragment->lower.size() +
@@ -235,7 +238,7 @@ Result<Lookup> RunReader::Get(uint64_t hash, Slice key, uint64_t at_seq, Cell* c
   DataEntry entry;
   bool ended = false;
   if (FindVersion(data, index, at_seq, &entry, &ended)) {
-    FillCell(entry, key, cell);
+    FillCell(file_, entry, key, cell);
     return Lookup::kFound;
   }
   if (!ended || page.CompareAt(child, key) != 0) return Lookup::kAbsent;
@@ -261,7 +264,7 @@ Result<Lookup> RunReader::GoOn(Spot spot, Slice key, uint64_t at_seq, Cell* cell
     DataEntry entry;
     bool ended = false;
     if (FindVersion(data, 0, at_seq, &entry, &ended)) {
-      FillCell(entry, key, cell);
+      FillCell(file_, entry, key, cell);
       return Lookup::kFound;
     }
     if (!ended) break;
@@ -287,7 +290,16 @@ Result<std::shared_ptr<const Run>> Run::Open(const RunOptions& options, const Ru
   if (info.bytes < kRunHeaderBytes + kRunFooterBytes) {
     return RunCorrupt("short", "the file is too short for a run", path, info.bytes);
   }
-  auto run = std::make_shared<RunReader>(options, info, std::move(file.value()), cache);
+  std::vector<std::shared_ptr<const ValueFile>> values;
+  for (const ValueUse& use : info.values) {
+    Result<std::shared_ptr<const ValueFile>> opened =
+        options.value_files != nullptr ? options.value_files->Open(options, use, info.shard)
+                                       : ValueFile::Open(options, use, info.shard);
+    if (!opened.ok()) return opened.status();
+    values.push_back(std::move(opened.value()));
+  }
+  auto run =
+      std::make_shared<RunReader>(options, info, std::move(file.value()), cache, std::move(values));
   RETURN_IF_ERROR(run->Load());
   return std::shared_ptr<const Run>(std::move(run));
 }

@@ -30,7 +30,7 @@ struct RunFooter {
 class RunReader final : public Run {
  public:
   RunReader(const RunOptions& options, const RunInfo& info, std::unique_ptr<io::File> file,
-            BlockCache* cache);
+            BlockCache* cache, std::vector<std::shared_ptr<const ValueFile>> values);
   ~RunReader() override;
   // Reads what an open run keeps in memory.
   Status Load();

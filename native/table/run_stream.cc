@@ -78,7 +78,7 @@ Result<bool> RunStream::Next(Cell* cell) {
   key_.resize(common_bytes_);
   key_.append(entry.suffix.data(), entry.suffix.size());
   cell->key = key_;
-  cell->value = entry.value;
+  run_->file().SetValue(entry, cell);
   cell->seq = entry.seq;
   cell->expires_at_ms = entry.expires_at_ms;
   cell->deleted = entry.deleted();

@@ -86,9 +86,15 @@ RunList RunTree::All() const {
 
 uint64_t RunTree::bytes() const {
   uint64_t bytes = 0;
+  std::unordered_set<uint64_t> files;
   for (const ShardRuns& shard : shards_) {
     for (const RunList& runs : shard.levels) {
-      for (const auto& run : runs) bytes += run->info().bytes;
+      for (const auto& run : runs) {
+        bytes += run->info().bytes;
+        for (const ValueUse& use : run->info().values) {
+          if (files.insert(use.file).second) bytes += use.file_bytes;
+        }
+      }
     }
   }
   return bytes;

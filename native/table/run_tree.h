@@ -37,7 +37,7 @@ class RunTree {
   uint32_t shards() const { return static_cast<uint32_t>(shards_.size()); }
   const ShardRuns& shard(uint32_t shard) const { return shards_[shard]; }
   RunList All() const;
-  uint64_t bytes() const;
+  uint64_t bytes() const;  // of runs and of the value files that they refer to
   uint64_t count() const;
 
  private:

@@ -1,10 +1,12 @@
 // Verifying a whole run: every byte, and everything that is said twice against its twin.
 #include <algorithm>
+#include <map>
 
 #include "base/hash.h"
 #include "table/filter.h"
 #include "table/run_ranges.h"
 #include "table/run_stream.h"
+#include "table/value_file.h"
 
 namespace gapless::table {
 namespace {
@@ -17,6 +19,7 @@ struct Totals {
   uint64_t max_seq = 0;
   uint32_t data_blocks = 0;
   Extent extent;
+  std::map<uint64_t, uint64_t> referred;  // stored bytes by value file
 
   void NoteSeq(uint64_t seq) {
     min_seq = std::min(min_seq, seq);
@@ -42,6 +45,7 @@ class Verifier {
   const RunReader* const run_;
   Totals totals_;
   std::string last_key_;
+  std::string held_;  // a value
 };
 
 // The filter, the tag and the index lead to the cell.
@@ -65,9 +69,13 @@ Status Verifier::CheckCell(const RunStream& stream, const Cell& cell) {
     return Damage("a key lies before its page", at);
   }
   totals_.deletions += cell.deleted ? 1 : 0;
-  totals_.raw_bytes += cell.key.size() + cell.value.size();
+  totals_.raw_bytes += cell.key.size() + cell.value_bytes();
   totals_.NoteSeq(cell.seq);
-  return Status::Ok();
+  if (cell.stored.file != nullptr) {
+    totals_.referred[cell.stored.ref.file] += cell.stored.ref.stored_bytes;
+  }
+  Slice value;
+  return LoadValue(cell, &held_, &value);
 }
 
 Status Verifier::CheckCells() {
@@ -120,6 +128,12 @@ Status Verifier::CheckTotals(const RunFooter& footer) const {
   if (!same) {
     return run_->file().Corrupt("footer", "the footer's sums are not those of the cells", at);
   }
+  for (const ValueUse& use : run_->info().values) {
+    const auto referred = totals_.referred.find(use.file);
+    if (referred == totals_.referred.end() || referred->second != use.bytes) {
+      return run_->file().Corrupt("footer", "the manifest says something else of its values", at);
+    }
+  }
   if (totals_.extent == run_->info().extent) return Status::Ok();
   return Damage("the extent is not that of the cells", run_->footer().top.position);
 }
@@ -128,6 +142,9 @@ Status Verifier::Run() {
   RETURN_IF_ERROR(run_->ReadHeader());
   RunFooter footer;
   RETURN_IF_ERROR(run_->ReadFooter(&footer));
+  for (const auto& values : run_->file().values()) {
+    RETURN_IF_ERROR(values->CheckHeader(run_->info().shard));
+  }
   const Result<std::unique_ptr<Block>> top = run_->file().Read(run_->footer().top, BlockType::kTop);
   if (!top.ok()) return top.status();
   RETURN_IF_ERROR(CheckCells());
@@ -146,7 +163,7 @@ Result<std::vector<RunDamage>> RunReader::Verify() const {
   for (const Detail& detail : status.details()) {
     if (detail.name == "what") what = detail.text;
   }
-  damage.push_back({static_cast<uint64_t>(status.offset()), what});
+  damage.push_back({status.file(), static_cast<uint64_t>(status.offset()), what});
   return damage;
 }
 

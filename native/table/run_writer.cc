@@ -1,8 +1,10 @@
-// Writing a run: data blocks, their pages, and at the end ranges, top block and footer. One thread.
+// Writing a run: data blocks, their pages, and at the end ranges, top block and footer; large
+// values go to the value file beside it. One thread.
 //
 // Everything before Finish is sequential writes of about kWriteBytes; a write that failed fails the
 // writer for good, and the destructor removes the file.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/assert.h"
@@ -17,6 +19,7 @@
 #include "table/run.h"
 #include "table/run_file.h"
 #include "table/run_ranges.h"
+#include "table/value_file.h"
 
 namespace gapless::table {
 namespace {
@@ -45,6 +48,7 @@ class RunWriterImpl final : public RunWriter {
   uint64_t bytes() const override {
     return Position() + (data_.empty() ? 0 : kBlockHeaderBytes + data_.bytes());
   }
+  uint64_t value_bytes() const override { return values_ == nullptr ? 0 : values_->bytes(); }
   bool empty() const override { return info_.cells == 0 && ranges_.empty(); }
   Result<RunInfo> Finish() override;
 
@@ -55,6 +59,9 @@ class RunWriterImpl final : public RunWriter {
     return status;
   }
   Status CheckCell(const Cell& cell) const;
+  Status StoreValue(Slice value, ValueRef* ref);
+  Status AddEntry(const Cell& cell, bool stored);
+  void NoteUses();
   void AppendHeader();
   void NoteSeq(uint64_t seq) {
     info_.min_seq = std::min(info_.min_seq, seq);
@@ -76,6 +83,9 @@ class RunWriterImpl final : public RunWriter {
   RunInfo info_;
   Status status_;  // of the first failure
   bool finished_ = false;
+
+  std::unique_ptr<ValueFileWriter> values_;  // null: no large value yet
+  std::map<uint64_t, ValueUse> uses_;
 
   std::string buffer_;  // not yet written
   uint64_t written_ = 0;
@@ -111,10 +121,10 @@ Status RunWriterImpl::CheckCell(const Cell& cell) const {
   if (cell.key.size() > kRunKeyBytesMax) {
     return Status::Error(Code::kKeyTooLarge, "run: a key is too long");
   }
-  if (cell.value.size() > kRunValueBytesMax) {
+  if (cell.value_bytes() > kRunValueBytesMax) {
     return Status::Error(Code::kValueTooLarge, "run: a value is too long");
   }
-  if (cell.deleted && !cell.value.empty()) {
+  if (cell.deleted && cell.value_bytes() != 0) {
     return RunCorrupt("order", "a deletion with a value is added", file_->path(), Position());
   }
   if (info_.cells == 0) return Status::Ok();
@@ -124,19 +134,46 @@ Status RunWriterImpl::CheckCell(const Cell& cell) const {
   return RunCorrupt("order", "cells are added out of order", file_->path(), Position());
 }
 
+Status RunWriterImpl::StoreValue(Slice value, ValueRef* ref) {
+  if (values_ == nullptr) {
+    Result<std::unique_ptr<ValueFileWriter>> writer =
+        ValueFileWriter::Create(options_, info_.number, info_.shard);
+    if (!writer.ok()) return writer.status();
+    values_ = std::move(writer.value());
+  }
+  return values_->Add(value, ref);
+}
+
 Status RunWriterImpl::Add(const Cell& cell) {
   if (!status_.ok()) return status_;
-  const Status sound = CheckCell(cell);
-  if (!sound.ok()) return Fail(sound);
+  Status added = CheckCell(cell);
+  const bool is_large = cell.value.size() >= options_.value_file_bytes_min && !cell.value.empty();
+  if (added.ok() && !is_large && cell.stored.file == nullptr) {
+    added = AddEntry(cell, false);
+  } else if (added.ok()) {
+    ValueRef ref = cell.stored.ref;
+    if (is_large) added = StoreValue(cell.value, &ref);
+    char bytes[kValueRefBytes];
+    EncodeValueRef(ref, bytes);
+    Cell entry = cell;
+    entry.value = Slice(bytes, sizeof(bytes));
+    if (added.ok()) added = AddEntry(entry, true);
+    uses_[ref.file].bytes += ref.stored_bytes;
+    if (!is_large) uses_[ref.file].file_bytes = cell.stored.file->file_bytes();
+    info_.raw_bytes += ref.raw_bytes - kValueRefBytes;
+  }
+  return added.ok() ? added : Fail(added);
+}
+
+Status RunWriterImpl::AddEntry(const Cell& cell, bool stored) {
   const bool again = info_.cells > 0 && cell.key == Slice(last_key_);
   const uint64_t hash = again ? last_hash_ : HashKey(cell.key);
   if (!data_.empty() && data_.bytes() + DataBlockBuilder::CostOf(cell) > options_.block_bytes) {
-    const Status flushed = FlushData(&cell.key);
-    if (!flushed.ok()) return Fail(flushed);
+    RETURN_IF_ERROR(FlushData(&cell.key));
   }
   if (info_.cells == 0) info_.extent.lower = cell.key.ToString();
   if (!again || page_hashes_.empty()) page_hashes_.push_back(hash);
-  data_.Add(cell, hash, again);
+  data_.Add(cell, hash, again, stored);
   if (!again) last_key_.assign(cell.key.data(), cell.key.size());
   last_hash_ = hash;
   last_seq_ = cell.seq;
@@ -239,6 +276,14 @@ void RunWriterImpl::SetExtent() {
   }
 }
 
+void RunWriterImpl::NoteUses() {
+  for (auto& [file, use] : uses_) {
+    use.file = file;
+    if (file == info_.number) use.file_bytes = value_bytes();
+    info_.values.push_back(use);
+  }
+}
+
 void RunWriterImpl::AppendFooter(BlockPlace top, BlockPlace ranges) {
   char footer[kRunFooterBytes] = {};
   StoreU64(footer + kRunFooterTopPosition, top.position);
@@ -270,6 +315,7 @@ Status RunWriterImpl::WriteEnd() {
     RETURN_IF_ERROR(AppendBlock(BlockType::kRanges, &ranges));
   }
   SetExtent();
+  NoteUses();
   info_.range_deletes = ranges_.size();
   top_.Finish(EncodeExtent(info_.extent), &raw_);
   BlockPlace top;
@@ -283,7 +329,8 @@ Status RunWriterImpl::WriteEnd() {
 Result<RunInfo> RunWriterImpl::Finish() {
   if (!status_.ok()) return status_;
   if (finished_ || empty()) return Status::Error(Code::kUsage, "run: there is nothing to finish");
-  const Status written = WriteEnd();
+  Status written = WriteEnd();
+  if (written.ok() && values_ != nullptr) written = values_->Finish();
   if (!written.ok()) return Fail(written);
   finished_ = true;
   return info_;

@@ -13,6 +13,7 @@
 #include "table/read_gate.h"
 #include "table/shard_of.h"
 #include "table/table_set.h"
+#include "table/value_file.h"
 
 namespace gapless::table {
 namespace {
@@ -81,6 +82,7 @@ class Store::Impl {
 
   ReadGate gate;
   BlockCache cache;  // behind the gate and before the runs, which use it
+  ValueFiles value_files;
   std::vector<std::atomic<Memtable*>> writable;
   std::atomic<const TableSet*> set{nullptr};  // what `current` owns, for readers
 
@@ -238,6 +240,7 @@ std::vector<uint64_t> Store::ProtectedSeqs() const {
 }
 
 BlockCache* Store::cache() const { return &impl_->cache; }
+ValueFiles* Store::value_files() const { return &impl_->value_files; }
 
 void Store::Reclaim() {
   std::vector<Impl::Retired> free;
@@ -262,6 +265,7 @@ Result<Store::DigestPart> Store::DigestShard(uint32_t shard, const ReadPoint& at
   GAPLESS_ASSERT(shard < shards());
   DigestPart part;
   std::string next;  // the smallest key that is not counted yet
+  std::string held;
   for (bool more = true; more;) {
     const ReadGuard guard(this);
     const std::unique_ptr<Iterator> iterator = NewShardIterator(shard, at);
@@ -274,9 +278,11 @@ Result<Store::DigestPart> Store::DigestShard(uint32_t shard, const ReadPoint& at
         next.assign(entry.key.data(), entry.key.size());
         break;
       }
-      part.sum.Add(DigestEntry(entry.key, entry.value));
+      Slice value;
+      RETURN_IF_ERROR(LoadValue(entry, &held, &value));
+      part.sum.Add(DigestEntry(entry.key, value));
       part.keys++;
-      part.bytes += entry.key.size() + entry.value.size();
+      part.bytes += entry.key.size() + value.size();
     }
     RETURN_IF_ERROR(iterator->status());
     more = iterator->Valid();

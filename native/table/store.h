@@ -33,11 +33,16 @@ struct ReadPoint {
   uint64_t as_of_ms = 0;
 };
 
+// Read values with CopyValue and LoadValue (value_file.h).
 struct Entry {
   Slice key;
-  Slice value;
+  Slice value;                 // empty if it is stored apart
   uint64_t seq = 0;            // of its last write
   uint64_t expires_at_ms = 0;  // 0: never
+  StoredValue stored;
+  size_t value_bytes() const {
+    return stored.file == nullptr ? value.size() : stored.ref.raw_bytes;
+  }
 };
 
 // One mutation with its sequence, decoded by the caller.
@@ -166,6 +171,7 @@ class Store {
   // For MergeRequest: as of now, and good for ever.
   std::vector<uint64_t> ProtectedSeqs() const;
   BlockCache* cache() const;
+  ValueFiles* value_files() const;
   // Lets go of replaced sets and evicted blocks that nobody reads any more. Any thread.
   void Reclaim();
 

@@ -30,6 +30,7 @@ class KeyRead {
     if (!live_) return false;
     entry->key = cell_.key;
     entry->value = cell_.value;
+    entry->stored = cell_.stored;
     entry->seq = cell_.seq;
     entry->expires_at_ms = cell_.expires_at_ms;
     return true;

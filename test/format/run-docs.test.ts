@@ -35,6 +35,8 @@ test.each([
   ['Run block', 'kBlock', 'kBlockHeaderBytes'],
   ['Run data block', 'kData', 'kDataHeadBytes'],
   ['Run index block', 'kIndex', 'kIndexHeadBytes'],
+  ['Value reference', 'kValueRef', 'kValueRefBytes'],
+  ['Value file', 'kValuesHeader', 'kValuesHeaderBytes'],
   ['Run footer', 'kRunFooter', 'kRunFooterBytes'],
 ])('the table "%s" is what native code holds', (heading, prefix, size) => {
   const rows = rowsOf(heading);
@@ -54,7 +56,7 @@ test.each([
 });
 
 test('magics and limits of runs are those of the text', () => {
-  for (const magic of ['GPLSRUN1', 'GPLSRNE1']) {
+  for (const magic of ['GPLSRUN1', 'GPLSRNE1', 'GPLSVAL1']) {
     expect(header).toContain(`"${magic}"`);
     expect(docs).toContain(`\`${magic}\``);
   }
@@ -62,6 +64,9 @@ test('magics and limits of runs are those of the text', () => {
     const [, product = ''] = new RegExp(`${name} = ([\\d* ]+);`).exec(header) ?? [];
     return product.split('*').reduce((all, factor) => all * Number(factor), 1);
   };
+  const [, least] = /Values of at least (\d+) bytes/.exec(docs) ?? [];
+  const [, kibibytes] = /kValueFileBytesMin = (\d+) \* 1024;/.exec(read('native/table/run.h')) ?? [];
+  expect(Number(least)).toBe(Number(kibibytes) * 1024);
   const [, data, page, others] = /data at most (\d+), page at most (\d+), others (\d+)/.exec(docs) ?? [];
   expect(Number(data)).toBe(megabytes('kDataRawBytesMax'));
   expect(Number(page)).toBe(megabytes('kPageRawBytesMax'));

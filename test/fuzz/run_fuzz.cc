@@ -170,7 +170,7 @@ void ReadFile(Slice bytes) {
 }
 
 void ReadData(Slice raw) {
-  if (DataBlock::Check(raw).text != nullptr) return;
+  if (DataBlock::Check(raw, {}).text != nullptr) return;
   const DataBlock block(raw);
   for (uint32_t i = 0; i < block.count(); ++i) {
     const DataEntry entry = block.At(i);

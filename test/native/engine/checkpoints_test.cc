@@ -86,11 +86,12 @@ TEST("a manifest with runs comes back as it was written, and every changed byte 
   manifest.next_run = 44;
   manifest.meta = MetaAt(90);
   for (uint64_t i = 1; i < 5; ++i) {
-    table::RunInfo run{i,      1, static_cast<uint32_t>(i), 5 * i, 6 * i, i, i + 1, 900 + i, i,
-                       80 + i, {}};
+    table::RunInfo run{i,  1, static_cast<uint32_t>(i), 5 * i, 6 * i, i, i + 1, 900 + i, i, 80 + i,
+                       {}, {}};
     run.extent.lower = std::string(i * 3, '\0');
     run.extent.upper = std::string(i * 5, 'k');
     run.extent.unbounded = i == 4;
+    if (i > 1) run.values = {{1, 1000, 10 * i}, {i, 2000 + i, i}};
     manifest.runs.push_back(run);
   }
   manifest.runs[1].extent = {std::string(32768, 'l'), std::string(32769, 'u'), false};
@@ -116,7 +117,7 @@ TEST("a manifest with runs comes back as it was written, and every changed byte 
 TEST("counts and lengths of a manifest whose checksum holds are judged too") {
   Manifest manifest;
   manifest.meta = MetaAt(5);
-  manifest.runs.push_back({1, 0, 0, 5, 5, 0, 0, 9, 1, 5, {"a", "b", false}});
+  manifest.runs.push_back({1, 0, 0, 5, 5, 0, 0, 9, 1, 5, {"a", "b", false}, {}});
   manifest.next_run = 2;
   const std::string bytes = EncodeManifest(manifest);
   const auto with = [&bytes](size_t at, uint32_t value) {
@@ -128,7 +129,7 @@ TEST("counts and lengths of a manifest whose checksum holds are judged too") {
   };
   REQUIRE(with(96, 1).ok());
   for (const uint32_t count : {2u, 1000u, UINT32_MAX}) CHECK(with(96, count).Is(Code::kCorrupt));
-  CHECK(with(100 + 72, 2).Is(Code::kFormatUnsupported));  // a flag
+  CHECK(with(100 + 72, 4).Is(Code::kFormatUnsupported));  // a flag
   for (const size_t at : {76, 80}) {
     for (const uint32_t length : {40000u, UINT32_MAX, 3000u}) {
       CHECK(with(100 + at, length).Is(Code::kCorrupt));
@@ -144,7 +145,7 @@ TEST("runs that cannot stand together are named") {
   manifest.next_run = 10;
   const auto run = [](uint64_t number, uint32_t shard, uint32_t level, uint64_t from, uint64_t to,
                       const char* lower, const char* upper) {
-    return table::RunInfo{number, shard, level, 1, 1, 0, 0, 1, from, to, {lower, upper, false}};
+    return table::RunInfo{number, shard, level, 1, 1, 0, 0, 1, from, to, {lower, upper, false}, {}};
   };
   manifest.runs = {run(1, 0, 0, 1, 10, "a", "z"), run(2, 0, 0, 11, 50, "a", "z"),
                    run(3, 1, 0, 1, 10, "a", "z"), run(4, 0, 6, 1, 9, "a", "c"),
@@ -169,6 +170,30 @@ TEST("runs that cannot stand together are named") {
   open.extent.unbounded = true;
   CHECK(refused(3, open));
   CHECK(!refused(5, run(6, 1, 6, 1, 50, "a", "d")));  // another shard may
+}
+
+TEST("value files that a manifest names must be such as can be") {
+  Manifest manifest;
+  manifest.meta = MetaAt(50);
+  manifest.next_run = 10;
+  const auto run = [](uint64_t number, uint32_t shard, const char* lower, const char* upper,
+                      table::ValueUses uses) {
+    return table::RunInfo{number,         shard, 6, 1, 1, 0, 0, 1, 1, 50, {lower, upper, false},
+                          std::move(uses)};
+  };
+  manifest.runs = {run(4, 0, "a", "b", {{2, 1064, 300}, {4, 1064, 1000}}),
+                   run(5, 0, "b", "c", {{2, 1064, 700}})};
+  REQUIRE_OK(CheckRuns(manifest, 2, "m"));
+  for (const table::RunInfo& changed :
+       {run(5, 0, "b", "c", {{2, 1065, 700}}), run(5, 1, "b", "c", {{2, 1064, 700}}),
+        run(5, 0, "b", "c", {{2, 1064, 1001}}), run(5, 0, "b", "c", {{2, 1064, 0}}),
+        run(5, 0, "b", "c", {{3, 63, 1}}), run(5, 0, "b", "c", {{6, 1064, 700}}),
+        run(5, 0, "b", "c", {{0, 1064, 700}}),
+        run(5, 0, "b", "c", {{2, 1064, 700}, {2, 1064, 700}})}) {
+    Manifest other = manifest;
+    other.runs[1] = changed;
+    CHECK(CheckRuns(other, 2, "m").Is(Code::kCorrupt));
+  }
 }
 
 TEST("kept are the newest manifest and the newest one at or below the undo floor") {

@@ -20,6 +20,7 @@
 #include "engine/engine_impl.h"
 #include "io/fake_clock.h"
 #include "io/fault_file_system.h"
+#include "table/value_file.h"
 
 namespace gapless::engine::test {
 
@@ -147,12 +148,19 @@ inline Result<Commit> SyncCommit(Engine* engine, Client* client, const Ops& ops)
   return commit;
 }
 
+inline std::optional<std::string> TextOf(const table::Entry& entry) {
+  std::string held;
+  Slice value;
+  if (!table::LoadValue(entry, &held, &value).ok()) return std::nullopt;
+  return value.ToString();
+}
+
 inline std::optional<std::string> GetValue(Engine* engine, const std::string& key) {
   const std::unique_ptr<ReadScope> scope = engine->Read();
   table::Entry entry;
   const Result<bool> found = scope->store().Get(key, scope->at(), &entry);
   if (!found.ok() || !found.value()) return std::nullopt;
-  return entry.value.ToString();
+  return TextOf(entry);
 }
 
 inline std::optional<std::string> ViewValue(Engine* engine, ViewId view, const std::string& key) {
@@ -161,7 +169,7 @@ inline std::optional<std::string> ViewValue(Engine* engine, ViewId view, const s
   table::Entry entry;
   const Result<bool> found = scope.value()->store().Get(key, scope.value()->at(), &entry);
   if (!found.ok() || !found.value()) return std::nullopt;
-  return entry.value.ToString();
+  return TextOf(entry);
 }
 
 inline uint64_t SeqOf(Engine* engine, const std::string& key) {

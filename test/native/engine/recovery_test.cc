@@ -50,7 +50,7 @@ TEST("identity, state, current and manifest come back as they were written") {
   manifest.cluster.bytes[1] = 1;
   manifest.kept = 1;
   manifest.next_run = 3;
-  manifest.runs.push_back({2, 1, 0, 999, 10, 1, 0, 77, 1, 3, {"a", "b", false}});
+  manifest.runs.push_back({2, 1, 0, 999, 10, 1, 0, 77, 1, 3, {"a", "b", false}, {}});
   manifest.meta.position = Position{{1, 0}, 3, 64, 5};
   manifest.meta.epochs.push_back({{1, 0}, {}, 5, {}, 1, 1});
   const Result<Manifest> decoded = DecodeManifest(EncodeManifest(manifest), "f");

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "base/random.h"
+#include "io/file_names.h"
 #include "upkeep_fixture.h"
 
 namespace gapless::engine::test {
@@ -33,6 +34,7 @@ struct Script {
     Options options = SmallOptions(on, &clock, &random);
     MakeTiny(&options);
     options.segment_bytes = 8192;
+    options.value_file_bytes_min = 300;
     options.compression = turn % 2 == 0 ? table::Compression::kNone : table::Compression::kLz4;
     return options;
   }
@@ -153,7 +155,8 @@ bool Complain(const std::string& what) {
   return false;
 }
 
-// Of a closed store: every run file is named by a manifest, and nothing else stands beside them.
+// Of a closed store: every run and value file is named by a manifest, and nothing else stands
+// beside them.
 bool NothingLeftOver(io::FaultFileSystem* disk, const std::string& what) {
   uint64_t files = 0;
   std::string temporary;
@@ -163,16 +166,20 @@ bool NothingLeftOver(io::FaultFileSystem* disk, const std::string& what) {
     const bool of_log = path.find("/log/") != std::string::npos;
     if (!of_log && path.find(".tmp") != std::string::npos) temporary += " " + path;
   }
-  std::set<uint64_t> named;
+  std::set<std::string> named;
   const Result<KeptManifests> kept = ReadManifests(disk, "/db/gen-000001");
   if (!kept.ok()) return Complain(what + ": " + kept.ToString());
-  for (const table::RunInfo& run : kept.value().newest.runs) named.insert(run.number);
-  if (kept.value().older.has_value()) {
-    for (const table::RunInfo& run : kept.value().older->runs) named.insert(run.number);
-  }
+  const auto add = [&named](const Manifest& manifest) {
+    for (const table::RunInfo& run : manifest.runs) {
+      named.insert(io::RunName(run.number));
+      for (const table::ValueUse& use : run.values) named.insert(io::ValuesName(use.file));
+    }
+  };
+  add(kept.value().newest);
+  if (kept.value().older.has_value()) add(*kept.value().older);
   if (files == named.size() && temporary.empty()) return true;
-  return Complain(what + ": " + std::to_string(files) + " run files for " +
-                  std::to_string(named.size()) + " runs;" + temporary);
+  return Complain(what + ": " + std::to_string(files) + " files for " +
+                  std::to_string(named.size()) + " names;" + temporary);
 }
 
 bool GoOn(Script* script, Engine* engine, const Position& end, const std::string& what) {

@@ -43,6 +43,67 @@ RunInfo WithDeletions(RunInfo info, uint64_t deletions, uint64_t range_deletes) 
   return info;
 }
 
+RunInfo WithValues(RunInfo info, ValueUses uses) {
+  info.values = std::move(uses);
+  return info;
+}
+
+TEST("level 0 goes down when it refers to an eighth of the shard") {
+  constexpr uint64_t kHead = kValuesHeaderBytes;
+  for (const bool due : {false, true}) {
+    const uint64_t bytes = due ? 2 * kMiB : kMiB / 2;
+    const Tree tree =
+        TreeOf({WithValues(FakeInfo(9, 0, "a", "c", 100), {{9, bytes + kHead, bytes}}),
+                WithValues(FakeInfo(2, 6, "a", "z", 100), {{2, 8 * kMiB + kHead, 8 * kMiB}})});
+    const auto plan = PickMerge(*tree, {}, {});
+    CHECK_EQ(plan.has_value(), due);
+    if (!due) continue;
+    CHECK_EQ(Numbers(plan->inputs), "2 9 ");
+    CHECK_EQ(plan->to_level, 6);
+    CHECK(plan->worn_values.empty());
+  }
+}
+
+TEST("a run that refers to a worn value file is merged with itself, the worst one first") {
+  constexpr uint64_t kHead = kValuesHeaderBytes;
+  const auto tree = [](uint64_t first, uint64_t second, uint64_t third) {
+    return TreeOf({WithValues(FakeInfo(11, 6, "a", "c", 100), {{3, 100 + kHead, first}}),
+                   WithValues(FakeInfo(12, 6, "c", "e", 100),
+                              {{4, 100 + kHead, second}, {5, 1000 + kHead, third}})});
+  };
+  // Below a half, or below three quarters where all are.
+  CHECK(!PickMerge(*tree(50, 60, 1000), {}, {}).has_value());
+  CHECK(!PickMerge(*tree(100, 100, 750), {}, {}).has_value());
+  const auto few = PickMerge(*tree(49, 60, 1000), {}, {});
+  REQUIRE(few.has_value());
+  CHECK_EQ(Numbers(few->inputs), "11 ");
+  CHECK_EQ(few->from_level, 6);
+  CHECK_EQ(few->to_level, 6);
+  CHECK(!few->move && few->bottom);
+  CHECK_EQ(std::string(few->reason), "values");
+  CHECK(few->worn_values == std::vector<uint64_t>({3}));
+  const auto many = PickMerge(*tree(74, 100, 700), {}, {});
+  REQUIRE(many.has_value());
+  CHECK_EQ(Numbers(many->inputs), "12 ");
+  CHECK(many->worn_values == std::vector<uint64_t>({3, 5}));
+  // Where the worst cannot be helped, the next one is.
+  const auto other = PickMerge(*tree(74, 100, 700), {}, {12});
+  REQUIRE(other.has_value());
+  CHECK_EQ(Numbers(other->inputs), "11 ");
+  CHECK(!PickMerge(*tree(100, 100, 700), {}, {12}).has_value());
+}
+
+TEST("level 0 with references to a worn value file goes down to be rewritten") {
+  const Tree tree =
+      TreeOf({WithValues(FakeInfo(11, 0, "a", "c", kMiB), {{11, 1000 + kValuesHeaderBytes, 10}})});
+  const auto plan = PickMerge(*tree, {}, {});
+  REQUIRE(plan.has_value());
+  CHECK_EQ(Numbers(plan->inputs), "11 ");
+  CHECK_EQ(plan->to_level, 6);
+  CHECK(!plan->move);
+  CHECK(plan->worn_values == std::vector<uint64_t>({11}));
+}
+
 TEST("nothing is due in an empty tree and below the trigger") {
   CHECK(!PickMerge(RunTree(4), {}, {}).has_value());
   const Tree tree = TreeOf({FakeInfo(1, 0, "a", "z", kMiB), FakeInfo(2, 0, "a", "z", kMiB),

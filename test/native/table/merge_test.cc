@@ -65,7 +65,7 @@ class VectorStream final : public CellStream {
     key_ = next.key;
     value_ = next.value;
     if (padded_ && !next.deleted) value_.append(kPadding, 'v');
-    *cell = Cell{key_, value_, next.seq, 0, next.deleted};
+    *cell = Cell{key_, value_, next.seq, 0, next.deleted, {}};
     return true;
   }
   void FailAt(size_t at) { fail_at_ = at; }
@@ -101,6 +101,7 @@ class MemoryWriter final : public RunWriter {
     return Status::Ok();
   }
   uint64_t bytes() const override { return bytes_; }
+  uint64_t value_bytes() const override { return 0; }
   bool empty() const override { return output_.cells.empty() && output_.ranges.empty(); }
   Result<RunInfo> Finish() override {
     CHECK(!empty());

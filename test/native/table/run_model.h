@@ -13,6 +13,7 @@
 #include "model.h"
 #include "table/read_gate.h"
 #include "table/run.h"
+#include "table/value_file.h"
 
 namespace gapless::table {
 
@@ -77,7 +78,10 @@ class RunModel {
   }
   static bool Same(const Cell& cell, const Cells::value_type& entry) {
     const Cell wanted = CellOf(entry);
-    return cell.key == wanted.key && cell.value == wanted.value && cell.seq == wanted.seq &&
+    std::string held;
+    Slice value;
+    if (!LoadValue(cell, &held, &value).ok()) return false;
+    return cell.key == wanted.key && value == wanted.value && cell.seq == wanted.seq &&
            cell.expires_at_ms == wanted.expires_at_ms && cell.deleted == wanted.deleted;
   }
 

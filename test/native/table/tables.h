@@ -160,7 +160,7 @@ class MemoryRun final : public Run {
 
   static Status Damage() { return Status::Corrupt("a block is damaged", "/runs/1", 4096); }
   static Cell CellOfOwned(const OwnedCell& owned) {
-    return {owned.key, owned.value, owned.seq, owned.expires, owned.deleted};
+    return {owned.key, owned.value, owned.seq, owned.expires, owned.deleted, {}};
   }
 
  private:
