@@ -4,10 +4,12 @@ import { batch } from './workloads/batch.js';
 import { durablePut } from './workloads/durable-put.js';
 import { encode } from './workloads/encode.js';
 import { fullSync } from './workloads/full-sync.js';
+import { latency } from './workloads/latency.js';
 import { opening } from './workloads/open.js';
 import { put } from './workloads/put.js';
 import { range } from './workloads/range.js';
 import { read } from './workloads/read.js';
+import { readers } from './workloads/readers.js';
 import { replay } from './workloads/replay.js';
 import { snapshot } from './workloads/snapshot.js';
 import { stream } from './workloads/stream.js';
@@ -19,6 +21,8 @@ export const workloads: readonly Workload[] = [
   read,
   encode,
   range,
+  readers,
+  latency,
   opening,
   replay,
   snapshot,
