@@ -36,7 +36,7 @@ test('a hold that the log gave up holds nothing: it is begun anew, and its floor
   expect([...alive.values()].sort()).toEqual([40n, 90n]);
 });
 
-test('a named slot counts from where the log begins until its node comes; the slot of this node itself never does', () => {
+test('a named slot counts from where the log begins until its node comes, that of this node itself never', () => {
   const held: string[] = [];
   const slots = new Slots(
     {
