@@ -121,9 +121,6 @@ class Run {
   // Reads every byte, and every value that it refers to; order, counts, extent, filter and index
   // against the cells. Ends at the first damage. An error of the disk is the status.
   virtual Result<std::vector<RunDamage>> Verify() const = 0;
-  // With the last reference the file is removed (a run that no manifest names any more). An error
-  // of that leaves a stray file, which the next open removes.
-  virtual void RemoveWhenUnused() const = 0;
 };
 
 }  // namespace gapless::table

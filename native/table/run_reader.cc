@@ -58,8 +58,6 @@ RunReader::RunReader(const RunOptions& options, const RunInfo& info, std::unique
 
 RunReader::~RunReader() {
   if (ranges_ != nullptr) ranges_->Unref();
-  // A failure leaves a stray file, which the next open removes.
-  if (remove_.load(std::memory_order_acquire)) (void)options_.fs->Remove(path());
 }
 
 Status RunReader::ReadHeader() const {

@@ -2,7 +2,6 @@
 // data blocks through the cache. Immutable; any thread.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -42,7 +41,6 @@ class RunReader final : public Run {
   Result<Lookup> Get(uint64_t hash, Slice key, uint64_t at_seq, Cell* cell) const override;
   std::unique_ptr<CellIterator> NewIterator(uint64_t at_seq) const override;
   Result<std::vector<RunDamage>> Verify() const override;
-  void RemoveWhenUnused() const override { remove_.store(true, std::memory_order_release); }
 
   const RunFile& file() const { return file_; }
   const RunFooter& footer() const { return footer_; }
@@ -81,7 +79,6 @@ class RunReader final : public Run {
   std::unique_ptr<Block> top_block_;
   IndexBlock top_;
   const RangeSet* ranges_ = nullptr;  // one reference
-  mutable std::atomic<bool> remove_{false};
 };
 
 }  // namespace gapless::table

@@ -33,7 +33,6 @@ class FakeRun final : public table::Run {
   Result<std::vector<table::RunDamage>> Verify() const override {
     return std::vector<table::RunDamage>();
   }
-  void RemoveWhenUnused() const override {}
 
  private:
   const table::RunInfo info_;

@@ -21,7 +21,6 @@ class FakeRun final : public Run {
   Result<Lookup> Get(uint64_t, Slice, uint64_t, Cell*) const override { return Lookup::kAbsent; }
   std::unique_ptr<CellIterator> NewIterator(uint64_t) const override { return nullptr; }
   Result<std::vector<RunDamage>> Verify() const override { return std::vector<RunDamage>(); }
-  void RemoveWhenUnused() const override {}
 
  private:
   const RunInfo info_;

@@ -275,28 +275,6 @@ TEST("an existing file is never written over") {
   CHECK_EQ(fs.ReadRaw("/run-000001"), "mine");
 }
 
-TEST("a run that is to be removed goes with its last reference") {
-  io::FaultFileSystem fs;
-  RunPlace place(&fs, "/");
-  const RunModel model = RandomRun(9, 50, 1);
-  const Result<RunInfo> info = model.Write(place.options, 1);
-  REQUIRE_OK(info);
-  auto run = Run::Open(place.options, info.value(), &place.cache);
-  REQUIRE_OK(run);
-  std::unique_ptr<CellStream> stream = Run::NewStream(run.value());
-  run.value()->RemoveWhenUnused();
-  run.value().reset();
-  CHECK(fs.Exists("/run-000001").value());
-  Cell cell;
-  CHECK(stream->Next(&cell).value());
-  stream.reset();
-  CHECK(!fs.Exists("/run-000001").value());
-  const Result<RunInfo> again = model.Write(place.options, 1);
-  REQUIRE_OK(again);
-  Run::Open(place.options, again.value(), &place.cache).value().reset();
-  CHECK(fs.Exists("/run-000001").value());
-}
-
 TEST("writers count the bytes of their file, and what they wrote") {
   io::FaultFileSystem fs;
   RunPlace place(&fs, "/");

@@ -67,13 +67,13 @@ class Keeper {
       request.inputs.back().cells = Run::NewStream(run);
       request.inputs.back().ranges = run->ranges();
       request.inputs.back().info = &run->info();
-      run->RemoveWhenUnused();
     }
     request.bottom = plan->bottom;
     request.run_bytes = plan->run_bytes;
     RunList added;
     Add(std::move(request), &added);
     store_.InstallRuns(plan->inputs, added);
+    for (const auto& run : plan->inputs) CHECK_OK(fs_.Remove(run->path()));
     return true;
   }
 
@@ -156,7 +156,6 @@ class MemoryRun final : public Run {
   }
   std::unique_ptr<CellIterator> NewIterator(uint64_t at_seq) const override;
   Result<std::vector<RunDamage>> Verify() const override { return std::vector<RunDamage>(); }
-  void RemoveWhenUnused() const override {}
 
   static Status Damage() { return Status::Corrupt("a block is damaged", "/runs/1", 4096); }
   static Cell CellOfOwned(const OwnedCell& owned) {
