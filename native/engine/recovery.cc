@@ -100,7 +100,8 @@ Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, b
   return files;
 }
 
-table::Mutation ToMutation(const log::Operation& operation, uint64_t seq) {
+table::Mutation ToMutation(const log::RecordHeader& batch, const log::Operation& operation,
+                           uint64_t seq) {
   table::Mutation mutation;
   switch (operation.kind) {
     case log::OpKind::kPut:
@@ -118,6 +119,7 @@ table::Mutation ToMutation(const log::Operation& operation, uint64_t seq) {
   mutation.unbounded = operation.unbounded;
   mutation.expires_at_ms = operation.expires_at_ms;
   mutation.seq = seq;
+  mutation.last = seq == batch.LastSeq();
   return mutation;
 }
 
@@ -131,7 +133,7 @@ void ReplayRecord(const log::RecordView& record, const Position& before, const P
     for (uint64_t seq = record.header.first_seq; reader.Next(&operation); ++seq) {
       log::Operation coming;
       if (ahead.Next(&coming)) store->Prefetch(coming.key);
-      store->Apply(ToMutation(operation, seq));
+      store->Apply(ToMutation(record.header, operation, seq));
     }
   }
   history->Advance(record, before, after);

@@ -33,8 +33,9 @@ Result<StoreFiles> ReadStoreFiles(io::FileSystem* fs, const std::string& path, b
 // `history`.
 void ReplayRecord(const log::RecordView& record, const Position& before, const Position& after,
                   table::Store* store, History* history);
-// The operations of a verified batch body, with their sequences.
-table::Mutation ToMutation(const log::Operation& operation, uint64_t seq);
+// An operation of a verified batch, with its sequence.
+table::Mutation ToMutation(const log::RecordHeader& batch, const log::Operation& operation,
+                           uint64_t seq);
 
 // Opens the runs of a manifest, several at a time: header, footer and top index of each, whatever
 // its size; and gives them to `store`, which nobody has written to. kCorrupt with file and offset.

@@ -201,7 +201,7 @@ void EngineImpl::ApplyToShards(Ticket* ticket, uint32_t from, uint32_t to) {
     log::BatchReader reader(entry.record.body);
     log::Operation operation;
     for (uint64_t seq = entry.record.header.first_seq; reader.Next(&operation); ++seq) {
-      const table::Mutation mutation = ToMutation(operation, seq);
+      const table::Mutation mutation = ToMutation(entry.record.header, operation, seq);
       if (all) {
         store.Apply(mutation);
         continue;

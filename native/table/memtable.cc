@@ -2,6 +2,7 @@
 #include "table/memtable.h"
 
 #include <new>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -122,10 +123,14 @@ void Memtable::DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) 
   if (!unbounded && lower.Compare(upper) >= 0) return;
   Upkeep(0);
   if (bottom_ && PushSmallRange(lower, upper, unbounded, seq)) return;
+  batch_ranges_.push_back({lower, upper, unbounded, seq});
+}
+
+void Memtable::LayBatch() {
   const RangeSet* const before = ranges_.load(std::memory_order_relaxed);
   // At the bottom each delete stays until a walk has written it into the keys.
   const ReadLimits limits = bottom_ ? ReadLimits() : ReadLimits{floor_, &views_};
-  SetRanges(RangeSet::With(before, lower, upper, unbounded, seq, limits));
+  SetRanges(RangeSet::With(before, std::exchange(batch_ranges_, {}), limits));
 }
 
 bool Memtable::PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq) {
@@ -148,6 +153,7 @@ void Memtable::SetRanges(const RangeSet* ranges) {
   const uint64_t count = ranges == nullptr ? 0 : ranges->fragments().size();
   range_count_.store(count, std::memory_order_relaxed);
   range_weight_.store(ranges == nullptr ? 0 : ranges->weight(), std::memory_order_relaxed);
+  range_bytes_.store(ranges == nullptr ? 0 : ranges->bytes(), std::memory_order_relaxed);
 }
 
 void Memtable::LeaveBottom() {

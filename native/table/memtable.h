@@ -40,7 +40,12 @@ class Memtable {
   void Put(uint64_t hash, Slice key, Slice value, uint64_t expires_at_ms, uint64_t seq);
   void Prefetch(uint64_t hash) const { hash_.Prefetch(hash); }
   void Del(uint64_t hash, Slice key, uint64_t seq);
+  // Takes effect with FinishBatch; until then the slices live.
   void DelRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
+  // Behind the last mutation of a batch.
+  void FinishBatch() {
+    if (!batch_ranges_.empty()) LayBatch();
+  }
   // Does up to `steps` of the upkeep that is due; returns whether more of it could be done now.
   bool Purge(uint32_t steps);
 
@@ -63,7 +68,9 @@ class Memtable {
 
   // --- any thread ---
   uint64_t keys() const { return keys_.load(std::memory_order_relaxed); }
-  uint64_t bytes() const { return arena_.used_bytes(); }
+  uint64_t bytes() const {
+    return arena_.used_bytes() + range_bytes_.load(std::memory_order_relaxed);
+  }
   uint64_t allocations() const { return arena_.allocations(); }
   uint64_t range_tombstones() const { return range_count_.load(std::memory_order_relaxed); }
   // What the kept range deletes cost the next one, which copies their list: 0 at the bottom.
@@ -89,6 +96,7 @@ class Memtable {
   void PushVersion(Node* node, Version* version);
   void PushDeletion(Node* node, uint64_t seq);
   void Enqueue(Node* node, uint64_t ready_seq);
+  void LayBatch();
   bool PushSmallRange(Slice lower, Slice upper, bool unbounded, uint64_t seq);
 
   void Upkeep(size_t value_bytes);
@@ -128,12 +136,14 @@ class Memtable {
   ChunkQueue<Node*> pinned_;
   size_t pinned_due_ = 0;  // how many of pinned_ to look at since a view ended
   Sweep sweep_;
-  std::vector<Node*> batch_;  // scratch of SweepStep and PushSmallRange
+  std::vector<Node*> batch_;               // scratch of SweepStep and PushSmallRange
+  std::vector<RangeDelete> batch_ranges_;  // of the batch that is being written
 
   // Written by the writer, read by anyone.
   std::atomic<uint64_t> keys_{0};
   std::atomic<uint64_t> range_count_{0};
   std::atomic<uint64_t> range_weight_{0};
+  std::atomic<uint64_t> range_bytes_{0};
 };
 
 }  // namespace gapless::table

@@ -2,10 +2,57 @@
 #include "table/range_set.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
+#include <queue>
 #include <utility>
 
 namespace gapless::table {
+namespace {
+
+std::atomic<uint64_t> fragments_laid{0};
+
+struct OlderFirst {
+  bool operator()(const RangeDelete* a, const RangeDelete* b) const { return a->seq < b->seq; }
+};
+
+// The deletes without overlap, in order: at each key the newest of those that cover it.
+std::vector<RangeDelete> NewestOf(std::vector<RangeDelete> deletes) {
+  if (deletes.size() == 1) return deletes;
+  std::sort(deletes.begin(), deletes.end(), [](const RangeDelete& a, const RangeDelete& b) {
+    return a.lower.Compare(b.lower) < 0;
+  });
+  std::vector<RangeDelete> newest;
+  std::priority_queue<const RangeDelete*, std::vector<const RangeDelete*>, OlderFirst> open;
+  Slice at;
+  for (size_t next = 0; next < deletes.size() || !open.empty();) {
+    while (!open.empty() && open.top()->EndsAtOrBefore(at)) open.pop();
+    if (open.empty()) {
+      if (next == deletes.size()) break;
+      at = deletes[next].lower;
+    }
+    while (next < deletes.size() && deletes[next].lower == at) open.push(&deletes[next++]);
+    RangeDelete piece = *open.top();
+    piece.lower = at;
+    const bool cut = next < deletes.size() && !piece.EndsAtOrBefore(deletes[next].lower);
+    if (cut) {
+      piece.upper = deletes[next].lower;
+      piece.unbounded = false;
+    }
+    const bool goes_on = !newest.empty() && newest.back().seq == piece.seq;
+    if (goes_on) {
+      newest.back().upper = piece.upper;
+      newest.back().unbounded = piece.unbounded;
+    } else {
+      newest.push_back(piece);
+    }
+    if (piece.unbounded) break;
+    at = piece.upper;
+  }
+  return newest;
+}
+
+}  // namespace
 
 uint64_t RangeFragment::NewestAt(uint64_t seq) const {
   const auto found = std::lower_bound(seqs.begin(), seqs.end(), seq, std::greater<uint64_t>());
@@ -24,83 +71,96 @@ bool ReadLimits::AnyIn(uint64_t seq, uint64_t next) const {
   return found != views->end() && *found < next;
 }
 
+uint64_t RangeSet::FragmentsLaid() { return fragments_laid.load(std::memory_order_relaxed); }
+
 void RangeSet::Add(std::shared_ptr<const RangeFragment> fragment) {
   oldest_seq_ = std::min(oldest_seq_, fragment->seqs.back());
   weight_ += fragment->seqs.size();
+  bytes_ += sizeof(RangeFragment) + sizeof(fragment) + fragment->lower.size() +
+            fragment->upper.size() + fragment->seqs.size() * sizeof(uint64_t);
   fragments_.push_back(std::move(fragment));
 }
 
-// Adds [lower, upper) with the sequences of `from` and that of `by`, which may be null.
-void RangeSet::AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded,
-                        const Delete* by) {
-  if (!unbounded && lower.Compare(upper) >= 0) return;
+// Adds what `from` covers from `lower` to the end of `end`; with `limits` under that delete too.
+void RangeSet::AddPiece(const RangeFragment& from, Slice lower, const RangeDelete& end,
+                        const ReadLimits* limits) {
+  if (end.EndsAtOrBefore(lower)) return;
   auto piece = std::make_shared<RangeFragment>();
   piece->lower = lower.ToString();
-  if (!unbounded) piece->upper = upper.ToString();
-  piece->unbounded = unbounded;
-  if (by == nullptr) {
+  if (!end.unbounded) piece->upper = end.upper.ToString();
+  piece->unbounded = end.unbounded;
+  if (limits == nullptr) {
     piece->seqs = from.seqs;
   } else {
-    uint64_t newer = by->seq;
+    uint64_t newer = end.seq;
     piece->seqs.push_back(newer);
     for (const uint64_t seq : from.seqs) {
-      if (by->limits.AnyIn(seq, newer)) piece->seqs.push_back(seq);
+      if (limits->AnyIn(seq, newer)) piece->seqs.push_back(seq);
       newer = seq;
     }
   }
   Add(std::move(piece));
 }
 
-// `old` overlaps the new range, of which everything before *lower is added already. Adds the gap
-// before `old` and the pieces of `old`, and moves *lower to the end of what was added.
-void RangeSet::AddOverlap(const RangeFragment& old, Slice* lower, const Delete& by) {
+// Adds `old` with those of `deletes`, from *next on, that begin before its end; *from is where the
+// next one begins, or what is left of it. Requires: *from lies before the end of `old`, and nothing
+// of *next lies before `old`.
+void RangeSet::AddUnder(const RangeFragment& old, const std::vector<RangeDelete>& deletes,
+                        size_t* next, Slice* from, const ReadLimits& limits) {
   const RangeFragment none;
-  const Slice old_lower(old.lower);
-  const Slice old_upper(old.upper);
-  if (lower->Compare(old_lower) < 0) {
-    AddPiece(none, *lower, old_lower, false, &by);
-    *lower = old_lower;
-  } else {
-    AddPiece(old, old_lower, *lower, false, nullptr);
+  const RangeDelete whole{old.lower, old.upper, old.unbounded, 0};
+  Slice at = old.lower;  // everything of `old` before it is added
+  while (*next < deletes.size() && !old.EndsAtOrBefore(*from)) {
+    RangeDelete by = deletes[*next];
+    if (from->Compare(at) < 0) {
+      by.upper = at;
+      by.unbounded = false;
+      AddPiece(none, *from, by, &limits);
+      *from = at;
+      continue;
+    }
+    AddPiece(old, at, {at, *from, false, 0}, nullptr);
+    at = *from;
+    const bool old_ends_first = !old.unbounded && !by.EndsAtOrBefore(old.upper);
+    if (old_ends_first) {
+      by.upper = old.upper;
+      by.unbounded = false;
+      AddPiece(old, at, by, &limits);
+      *from = old.upper;
+      return;
+    }
+    AddPiece(old, at, by, &limits);
+    at = by.upper;
+    if (++*next < deletes.size()) *from = deletes[*next].lower;
+    if (by.unbounded) return;
   }
-  const bool old_ends_last = old.unbounded || (!by.unbounded && old_upper.Compare(by.upper) > 0);
-  if (!old_ends_last) {
-    AddPiece(old, *lower, old_upper, false, &by);
-    *lower = old_upper;
-    return;
-  }
-  AddPiece(old, *lower, by.upper, by.unbounded, &by);
-  if (!by.unbounded) AddPiece(old, by.upper, old_upper, old.unbounded, nullptr);
-  *lower = by.upper;
+  AddPiece(old, at, whole, nullptr);
 }
 
-const RangeSet* RangeSet::With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
-                               uint64_t seq, const ReadLimits& limits) {
-  const Delete by{upper, unbounded, seq, limits};
+const RangeSet* RangeSet::With(const RangeSet* before, std::vector<RangeDelete> deletes,
+                               const ReadLimits& limits) {
+  deletes = NewestOf(std::move(deletes));
   auto* const after = new RangeSet;
   const RangeFragment none;
-  Slice from = lower;
-  bool done = false;  // everything up to `upper` is added
+  size_t next = 0;
+  Slice from = deletes[0].lower;  // everything of the deletes before it is added
+  const auto add_free = [&] {
+    after->AddPiece(none, from, deletes[next], &limits);
+    if (++next < deletes.size()) from = deletes[next].lower;
+  };
   if (before != nullptr) {
-    after->fragments_.reserve(before->fragments_.size() + 3);
+    after->fragments_.reserve(before->fragments_.size() + 2 * deletes.size() + 1);
     for (const auto& old : before->fragments_) {
-      if (old->EndsAtOrBefore(from)) {
+      while (next < deletes.size() && deletes[next].EndsAtOrBefore(old->lower)) add_free();
+      if (next == deletes.size() || old->EndsAtOrBefore(from)) {
         after->Add(old);
-        continue;
+      } else {
+        after->AddUnder(*old, deletes, &next, &from, limits);
       }
-      const bool starts_behind = !unbounded && Slice(old->lower).Compare(upper) >= 0;
-      if (done || starts_behind) {
-        if (!done) after->AddPiece(none, from, upper, unbounded, &by);
-        done = true;
-        after->Add(old);
-        continue;
-      }
-      const bool last = old->unbounded || (!unbounded && Slice(old->upper).Compare(upper) >= 0);
-      after->AddOverlap(*old, &from, by);
-      done = last;
     }
   }
-  if (!done) after->AddPiece(none, from, upper, unbounded, &by);
+  while (next < deletes.size()) add_free();
+  fragments_laid.fetch_add(after->fragments_.size(), std::memory_order_relaxed);
   return after;
 }
 

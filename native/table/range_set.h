@@ -36,12 +36,22 @@ struct ReadLimits {
   bool AnyIn(uint64_t seq, uint64_t next) const;
 };
 
+struct RangeDelete {
+  Slice lower;
+  Slice upper;  // exclusive, above `lower`; unused when unbounded
+  bool unbounded = false;
+  uint64_t seq = 0;
+
+  bool EndsAtOrBefore(Slice key) const { return !unbounded && upper.Compare(key) <= 0; }
+};
+
 class RangeSet {
  public:
-  // Each returns a list with one reference, or null for an empty one. `before` may be null. Where
-  // the new delete hides older ones from everybody, these go.
-  static const RangeSet* With(const RangeSet* before, Slice lower, Slice upper, bool unbounded,
-                              uint64_t seq, const ReadLimits& limits = ReadLimits());
+  // Each returns a list with one reference, or null for an empty one. `before` may be null. The
+  // deletes are those of one batch: nobody reads between them, so that the newest counts alone
+  // where they overlap. Where they hide older ones from everybody, these go.
+  static const RangeSet* With(const RangeSet* before, std::vector<RangeDelete> deletes,
+                              const ReadLimits& limits = ReadLimits());
   static const RangeSet* WithoutUpTo(const RangeSet* before, uint64_t seq);
   // Requires: the fragments ascend, do not overlap, and each has sequences, falling.
   static const RangeSet* Of(std::vector<RangeFragment> fragments);
@@ -50,6 +60,10 @@ class RangeSet {
   uint64_t oldest_seq() const { return oldest_seq_; }
   // What a change copies: fragments, and their sequences.
   uint64_t weight() const { return weight_; }
+  // Of memory. What it shares with the list before is counted in both.
+  uint64_t bytes() const { return bytes_; }
+  // How many fragments were put into lists of this process: tests count that a batch is laid once.
+  static uint64_t FragmentsLaid();
   // The index of the first fragment that ends behind `key`; how many there are, if none does.
   size_t IndexBehind(Slice key) const;
   // The first fragment that ends behind `key`, or null; it may start behind `key` as well.
@@ -69,19 +83,15 @@ class RangeSet {
   RangeSet() = default;
   ~RangeSet() = default;
   void Add(std::shared_ptr<const RangeFragment> fragment);
-  struct Delete {
-    Slice upper;
-    bool unbounded;
-    uint64_t seq;
-    ReadLimits limits;
-  };
-  void AddPiece(const RangeFragment& from, Slice lower, Slice upper, bool unbounded,
-                const Delete* by);
-  void AddOverlap(const RangeFragment& old, Slice* lower, const Delete& by);
+  void AddPiece(const RangeFragment& from, Slice lower, const RangeDelete& end,
+                const ReadLimits* limits);
+  void AddUnder(const RangeFragment& old, const std::vector<RangeDelete>& deletes, size_t* next,
+                Slice* from, const ReadLimits& limits);
 
   std::vector<std::shared_ptr<const RangeFragment>> fragments_;
   uint64_t oldest_seq_ = UINT64_MAX;
   uint64_t weight_ = 0;
+  uint64_t bytes_ = 0;
   mutable uint64_t references_ = 1;  // writer only
 };
 

@@ -107,10 +107,12 @@ uint32_t Store::ShardOf(Slice key) const { return impl_->ShardOfHash(HashKey(key
 void Store::Apply(const Mutation& mutation) {
   if (mutation.kind == MutationKind::kDelRange) {
     for (uint32_t i = 0; i < shards(); i++) impl_->Write(i, 0, mutation);
-    return;
+  } else {
+    const uint64_t hash = HashKey(mutation.key);
+    impl_->Write(impl_->ShardOfHash(hash), hash, mutation);
   }
-  const uint64_t hash = HashKey(mutation.key);
-  impl_->Write(impl_->ShardOfHash(hash), hash, mutation);
+  if (!mutation.last) return;
+  for (uint32_t i = 0; i < shards(); i++) impl_->Writable(i).FinishBatch();
 }
 
 void Store::ApplyToShard(uint32_t shard, const Mutation& mutation) {
@@ -118,6 +120,7 @@ void Store::ApplyToShard(uint32_t shard, const Mutation& mutation) {
   const bool is_range = mutation.kind == MutationKind::kDelRange;
   const uint64_t hash = is_range ? 0 : HashKey(mutation.key);
   if (is_range || impl_->ShardOfHash(hash) == shard) impl_->Write(shard, hash, mutation);
+  if (mutation.last) impl_->Writable(shard).FinishBatch();
 }
 
 void Store::Prefetch(Slice key) const {

@@ -54,6 +54,9 @@ struct Mutation {
   bool unbounded = false;  // delRange without upper bound
   uint64_t expires_at_ms = 0;
   uint64_t seq = 0;
+  // The last of its batch. Range deletes of a batch are laid over the others once, behind it: their
+  // slices live so long.
+  bool last = true;
 };
 
 struct StoreOptions {

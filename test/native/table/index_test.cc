@@ -116,6 +116,43 @@ TEST("the indexes hold keys that share long and short beginnings") {
   GrowAndShrink(keys, 6);
 }
 
+TEST("the range deletes of a batch, laid at once, answer like one after the other") {
+  for (uint64_t seed = 1; seed <= 200; seed++) {
+    Random random(seed);
+    const RangeSet* one_by_one = nullptr;
+    const RangeSet* by_batches = nullptr;
+    std::vector<uint64_t> ends = {0};
+    for (uint64_t seq = 0; ends.size() < 6;) {
+      std::vector<std::pair<std::string, std::string>> bounds(1 + random.Below(12));
+      std::vector<RangeDelete> batch;
+      for (auto& [lower, upper] : bounds) {
+        lower = std::string(1, static_cast<char>('a' + random.Below(26)));
+        upper = lower + static_cast<char>('a' + random.Below(26));
+        upper[0] = static_cast<char>(upper[0] + random.Below(6));
+        batch.push_back({lower, upper, random.Below(20) == 0, ++seq});
+        const RangeSet* const next = RangeSet::With(one_by_one, {batch.back()});
+        if (one_by_one != nullptr) one_by_one->Unref();
+        one_by_one = next;
+      }
+      const RangeSet* const next = RangeSet::With(by_batches, batch);
+      if (by_batches != nullptr) by_batches->Unref();
+      by_batches = next;
+      ends.push_back(seq);
+      for (int i = 0; i < 100; i++) {
+        const std::string key(1 + random.Below(2), static_cast<char>('a' + random.Below(30)));
+        const uint64_t at = ends[random.Below(ends.size())];
+        CHECK_EQ(by_batches->CoverAt(key, at), one_by_one->CoverAt(key, at));
+      }
+      const auto& fragments = by_batches->fragments();
+      for (size_t k = 1; k < fragments.size(); k++) {
+        CHECK(fragments[k - 1]->EndsAtOrBefore(fragments[k]->lower));
+      }
+    }
+    one_by_one->Unref();
+    by_batches->Unref();
+  }
+}
+
 TEST("a list of range deletes answers like the deletes themselves") {
   for (uint64_t seed = 1; seed <= 30; seed++) {
     Random random(seed);
@@ -126,7 +163,7 @@ TEST("a list of range deletes answers like the deletes themselves") {
       const std::string upper(1, static_cast<char>('a' + random.Below(26)));
       const bool unbounded = random.Below(10) == 0;
       if (!unbounded && lower >= upper) continue;
-      const RangeSet* const next = RangeSet::With(set, lower, upper, unbounded, seq);
+      const RangeSet* const next = RangeSet::With(set, {{lower, upper, unbounded, seq}});
       if (set != nullptr) set->Unref();
       set = next;
       all.push_back({DelRangeOf("", "", seq, unbounded), {lower, upper}});

@@ -125,7 +125,7 @@ Ranges RangeSetOf(std::vector<OwnedRange> ranges) {
   const RangeSet* set = nullptr;
   for (const OwnedRange& range : ranges) {
     const RangeSet* const next =
-        RangeSet::With(set, range.lower, range.upper, range.unbounded, range.seq);
+        RangeSet::With(set, {{range.lower, range.upper, range.unbounded, range.seq}});
     if (set != nullptr) set->Unref();
     set = next;
   }

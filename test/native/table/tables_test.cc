@@ -381,6 +381,49 @@ TEST("many range deletes above other tables ask for sealing, and equal ones are 
   CHECK_EQ(store.active_bytes(), 0);
 }
 
+TEST("a batch of many range deletes is laid once, however they lie") {
+  constexpr uint64_t kDeletes = 20000;
+  for (const bool nested : {false, true}) {
+    TableLog log;
+    Store store({.shards = 1});
+    store.LoadRuns({MakeRun(&log, 1, 1, {{"00010000x", "1", 1}})});
+    std::vector<std::string> keys(2 * kDeletes);
+    for (uint64_t i = 0; i < keys.size(); i++) {
+      keys[i] = std::to_string(100000000 + i).substr(1);
+    }
+    const uint64_t laid = RangeSet::FragmentsLaid();
+    for (uint64_t i = 0; i < kDeletes; i++) {
+      const size_t lower = nested ? i : 2 * i;
+      const size_t upper = nested ? keys.size() - 1 - i : 2 * i + 1;
+      Mutation mutation = DelRangeOf(keys[lower], keys[upper], i + 2);
+      mutation.last = i + 1 == kDeletes;
+      store.Apply(mutation);
+    }
+    store.Publish(kDeletes + 1);
+    CHECK_LE(RangeSet::FragmentsLaid() - laid, 2 * kDeletes);
+    CHECK_EQ(GetValue(store, "00010000x"), "(absent)");
+    CHECK_EQ(GetValue(store, "00010000x", {1, 0}), "1");
+  }
+}
+
+TEST("range deletes count as memory of the memtables, with their keys") {
+  for (const bool bottom : {false, true}) {
+    TableLog log;
+    Store store({.shards = 1});
+    if (!bottom) store.LoadRuns({MakeRun(&log, 1, 1, {{"a", "1", 1}})});
+    uint64_t seq = 1;
+    // At the bottom a small range is deleted key by key.
+    for (int i = 0; i < 200; i++) store.Apply(PutOf("k" + std::to_string(i), "v", ++seq));
+    const uint64_t before = store.stats().memtable_bytes;
+    const std::string lower = "k" + std::string(30000, '0');
+    for (int i = 0; i < 100; i++) {
+      store.Apply(DelRangeOf(lower + std::to_string(i + 100), "l" + std::to_string(i), ++seq));
+    }
+    CHECK_GE(store.stats().memtable_bytes, before + 100 * 30000);
+    CHECK_GE(store.active_bytes(), before + 100 * 30000);
+  }
+}
+
 TEST("a range delete above others keeps what a view can tell apart") {
   TableLog log;
   Store store({.shards = 1});
