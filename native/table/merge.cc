@@ -91,9 +91,12 @@ class Merger {
     return unpaced_ + (output_bytes_ > paced_bytes_ ? output_bytes_ - paced_bytes_ : 0);
   }
   bool SplitDue() const {
-    return request_.run_bytes > 0 && (output_bytes_ - output_value_bytes_ >= request_.run_bytes ||
-                                      output_value_bytes_ >= kValueFileBytes);
+    const uint64_t of_run = output_bytes_ - output_value_bytes_ + range_bytes_;
+    return request_.run_bytes > 0 &&
+           (of_run >= request_.run_bytes || output_value_bytes_ >= kValueFileBytes);
   }
+  // Lets range deletes that begin at or before `key` (null: all that are left) fill outputs too.
+  Status PassRanges(const Slice* key);
   // Ends the current output before `upper`, or for good.
   Status FinishOutput(const Slice* upper);
 
@@ -121,6 +124,8 @@ class Merger {
   uint64_t output_bytes_ = 0;         // as last measured, with its values
   uint64_t output_value_bytes_ = 0;   // of output_bytes_
   uint64_t paced_bytes_ = 0;          // of output_bytes_
+  size_t next_range_ = 0;
+  uint64_t range_bytes_ = 0;  // of the range deletes that are passed
   uint64_t unmeasured_ = 0;
   uint64_t unpaced_ = 0;  // of outputs before
   uint64_t unpaced_cells_ = 0;
@@ -158,7 +163,22 @@ Status Merger::Run() {
     RETURN_IF_ERROR(Take(heap_.top()));
     RETURN_IF_ERROR(heap_.Pop());
   }
+  RETURN_IF_ERROR(PassRanges(nullptr));
   return FinishOutput(nullptr);
+}
+
+// What was passed begins before every key that is still to be written.
+Status Merger::PassRanges(const Slice* key) {
+  const uint64_t dropped = request_.bottom ? points_.lowest() : 0;
+  for (; next_range_ < ranges_.size(); next_range_++) {
+    const RangeFragment& fragment = ranges_[next_range_];
+    const Slice lower(fragment.lower);
+    if (key != nullptr && lower.Compare(*key) > 0) break;
+    if (fragment.seqs.front() <= dropped) continue;
+    if (SplitDue()) RETURN_IF_ERROR(FinishOutput(&lower));
+    range_bytes_ += lower.size() + fragment.upper.size() + fragment.seqs.size() * sizeof(uint64_t);
+  }
+  return Status::Ok();
 }
 
 void Merger::BeginKey(const Cell& cell) {
@@ -202,7 +222,10 @@ Status Merger::KeepPending() {
 }
 
 Status Merger::Write(const Cell& cell) {
-  if (!key_written_ && SplitDue()) RETURN_IF_ERROR(FinishOutput(&cell.key));
+  if (!key_written_) {
+    RETURN_IF_ERROR(PassRanges(&cell.key));
+    if (SplitDue()) RETURN_IF_ERROR(FinishOutput(&cell.key));
+  }
   if (writer_ == nullptr) {
     Result<std::unique_ptr<RunWriter>> writer = new_writer_();
     if (!writer.ok()) return writer.status();
@@ -263,7 +286,7 @@ Status Merger::FinishOutput(const Slice* upper) {
   stats_->written_bytes += output_bytes_;
   unpaced_ = Unpaced();
   finished_->push_back(std::move(info.value()));
-  output_bytes_ = output_value_bytes_ = paced_bytes_ = unmeasured_ = 0;
+  output_bytes_ = output_value_bytes_ = paced_bytes_ = unmeasured_ = range_bytes_ = 0;
   if (upper != nullptr) lower_ = upper->ToString();
   return Status::Ok();
 }

@@ -30,6 +30,7 @@ struct OwnedCell {
   uint64_t seq = 0;
   bool deleted = false;
   std::string value;
+  uint64_t expires = 0;
   bool operator<(const OwnedCell& other) const {
     return std::tie(key, other.seq) < std::tie(other.key, seq);
   }
@@ -65,7 +66,7 @@ class VectorStream final : public CellStream {
     key_ = next.key;
     value_ = next.value;
     if (padded_ && !next.deleted) value_.append(kPadding, 'v');
-    *cell = Cell{key_, value_, next.seq, 0, next.deleted, {}};
+    *cell = Cell{key_, value_, next.seq, next.expires, next.deleted, {}};
     return true;
   }
   void FailAt(size_t at) { fail_at_ = at; }
@@ -91,8 +92,8 @@ class MemoryWriter final : public RunWriter {
   Status Add(const Cell& cell) override {
     CHECK(cell.deleted ? cell.value.empty() : cell.value.size() > kPadding);
     const size_t size = cell.deleted ? 0 : cell.value.size() - kPadding;
-    output_.cells.push_back(
-        {cell.key.ToString(), cell.seq, cell.deleted, cell.value.Sub(0, size).ToString()});
+    output_.cells.push_back({cell.key.ToString(), cell.seq, cell.deleted,
+                             cell.value.Sub(0, size).ToString(), cell.expires_at_ms});
     bytes_ += 2000;  // larger than what is written between two measurements
     return Status::Ok();
   }
@@ -160,9 +161,10 @@ RunInfo InfoOf(const Table& table) {
 }
 
 std::vector<Output> MergeTables(const std::vector<Table>& tables, std::vector<uint64_t> points,
-                                bool bottom, uint64_t run_cells, bool with_info,
-                                MergeStats* stats) {
+                                bool bottom, uint64_t run_cells, bool with_info, MergeStats* stats,
+                                uint64_t expired_through_ms = 0) {
   MergeRequest request;
+  request.expired_through_ms = expired_through_ms;
   std::vector<Ranges> ranges;
   std::vector<RunInfo> infos;
   infos.reserve(tables.size());
@@ -438,6 +440,49 @@ TEST("range deletes without any cell make an output, and none at the bottom") {
   CHECK(above[0].ranges[0].unbounded);
   CHECK(MergeTables({table}, {9}, true, 100, false, &stats).empty());
   CHECK_EQ(MergeTables({table}, {9, 4}, true, 100, false, &stats).size(), 1);
+}
+
+TEST("what has expired for every reader stands for a deletion") {
+  Table table;
+  const OwnedCell older{"a", 3, false, "older"};
+  const OwnedCell lives{"b", 6, false, "lives", 101};
+  table.cells = {{"a", 5, false, "expired", 100}, older, lives};
+  const OwnedCell deletion{"a", 5, true, ""};
+  MergeStats stats;
+  const auto merged = [&](std::vector<uint64_t> points, bool bottom) {
+    return MergeTables({table}, std::move(points), bottom, 100, false, &stats, 100).at(0).cells;
+  };
+  CHECK(merged({9}, true) == std::vector<OwnedCell>{lives});
+  CHECK(merged({9}, false) == (std::vector<OwnedCell>{deletion, lives}));
+  CHECK(merged({9, 4}, true) == (std::vector<OwnedCell>{deletion, older, lives}));
+}
+
+TEST("many range deletes fill outputs as cells do") {
+  constexpr size_t kRanges = 1000;
+  Table table;
+  for (size_t i = 0; i < kRanges; i++) {
+    const std::string lower = "k" + std::to_string(10000 + i);
+    table.ranges.push_back({lower, lower + "5", false, 10 + i});
+    if (i % 400 == 0) table.cells.push_back({lower + "7", 5, false, "v"});
+  }
+  MergeStats stats;
+  const std::vector<Output> outputs = MergeTables({table}, {0}, false, 2, false, &stats);
+  CHECK_GE(outputs.size(), kRanges * 21 / 4000);
+  size_t ranges = 0;
+  size_t cells = 0;
+  std::string end;
+  for (const Output& output : outputs) {
+    CHECK_LE(output.ranges.size(), 4000 / 21 + 2);
+    ranges += output.ranges.size();
+    cells += output.cells.size();
+    for (const RangeFragment& fragment : output.ranges) {
+      CHECK(end <= fragment.lower);
+      end = fragment.upper;
+    }
+  }
+  CHECK_EQ(ranges, kRanges);
+  CHECK_EQ(cells, 3);
+  CHECK_EQ(MergeTables({table}, {2000}, true, 10, false, &stats).size(), 1);
 }
 
 TEST("a run that is hidden as a whole is not read") {
