@@ -150,6 +150,7 @@ class Upkeep {
   void EndRequestLocked(const Status& status) REQUIRES(mutex_);
   void DropOldCheckpoint();
   table::PickerOptions PickerNow() const;
+  table::MergeRequest NewRequest(uint64_t seq, uint64_t clock) const;
   Status RunPlan(const table::MergePlan& plan);
   Status Move(const table::MergePlan& plan);
   Status MergePlanned(const table::MergePlan& plan);

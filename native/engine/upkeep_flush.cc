@@ -92,9 +92,8 @@ Status Upkeep::WriteShards(const FlushJob& job, std::vector<table::RunInfo>* wri
   const std::shared_ptr<const table::RunTree> tree = generation_->store.runs();
   const uint32_t shards = tree->shards();
   for (uint32_t shard = 0; shard < shards; ++shard) {
-    table::MergeRequest request;
+    table::MergeRequest request = NewRequest(job.at.position.seq, job.at.clock);
     request.inputs.push_back({job.tables->NewStream(shard), job.tables->ranges(shard)});
-    request.protected_seqs = generation_->store.ProtectedSeqs();
     request.bottom = tree->shard(shard).empty();
     request.shard = shard;
     request.next_number = [this] { return generation_->checkpoints->NextRunNumber(); };

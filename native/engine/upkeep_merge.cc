@@ -148,12 +148,23 @@ Status Upkeep::Move(const table::MergePlan& plan) {
   return Status::Ok();
 }
 
-Status Upkeep::MergePlanned(const table::MergePlan& plan) {
+// For tables that hold the state at `seq`, the clock of which is given. Whoever reads, or may read
+// later, reads there or behind it, or is a view or a read of before.
+table::MergeRequest Upkeep::NewRequest(uint64_t seq, uint64_t clock) const {
   table::MergeRequest request;
+  request.protected_seqs = generation_->store.ProtectedSeqs();
+  const auto& seqs = request.protected_seqs;
+  const bool all_behind = *std::min_element(seqs.begin(), seqs.end()) >= seq;
+  if (all_behind) request.expired_through_ms = clock >> 16;
+  return request;
+}
+
+Status Upkeep::MergePlanned(const table::MergePlan& plan) {
+  const std::shared_ptr<const Manifest> newest = generation_->checkpoints->newest();
+  table::MergeRequest request = NewRequest(newest->meta.position.seq, newest->meta.clock);
   for (const auto& run : plan.inputs) {
     request.inputs.push_back({table::Run::NewStream(run), run->ranges(), &run->info()});
   }
-  request.protected_seqs = generation_->store.ProtectedSeqs();
   request.bottom = plan.bottom;
   request.shard = plan.shard;
   request.level = plan.to_level;

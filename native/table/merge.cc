@@ -201,12 +201,13 @@ Status Merger::Take(const Cell& cell) {
   const uint64_t next = std::min(newer_, cover_.OldestAbove(cell.seq));
   newer_ = cell.seq;
   if (!points_.AnyIn(cell.seq, next)) return Status::Ok();
-  if (cell.deleted && request_.bottom && cell.seq <= points_.floor()) {
+  const bool expired = cell.expires_at_ms != 0 && cell.expires_at_ms <= request_.expired_through_ms;
+  if ((cell.deleted || expired) && request_.bottom && cell.seq <= points_.floor()) {
     pending_.push_back(cell.seq);
     return Status::Ok();
   }
   if (!pending_.empty()) RETURN_IF_ERROR(KeepPending());
-  return Write(cell);
+  return Write(expired ? Cell{cell.key, Slice(), cell.seq, 0, true, {}} : cell);
 }
 
 Status Merger::KeepPending() {

@@ -36,6 +36,8 @@ struct MergeRequest {
   // The floor first, then the views' sequences (those above the floor are harmless). Empty: every
   // version stays.
   std::vector<uint64_t> protected_seqs;
+  // What had expired by then, in ms, is read by nobody: it stands for a deletion. 0: nothing.
+  uint64_t expired_through_ms = 0;
   // Nothing older lies below the inputs, within their extents.
   bool bottom = false;
   uint32_t shard = 0;

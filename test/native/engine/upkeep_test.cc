@@ -129,6 +129,25 @@ TEST("compact leaves nothing of what was deleted, and says what it freed") {
   CHECK(SameAsModel(bench.engine.get(), model));
 }
 
+TEST("compacting drops what has expired where the oldest reader stands") {
+  UpkeepBench bench;
+  REQUIRE_OK(bench.Open());
+  const auto both = [&](const char* value) { return Ops().Put("a", value).Put("z", value); };
+  REQUIRE_OK(bench.Sync1(both("1").Put("short", "x", bench.clock.WallMs() + 1000)));
+  const ViewInfo view = bench.engine->OpenView();
+  bench.clock.AdvanceMs(5000);
+  REQUIRE_OK(bench.Sync1(both("2")));
+  REQUIRE_OK(bench.engine->Compact(std::nullopt));
+  CHECK(ViewValue(bench.engine.get(), view.id, "short") == "x");
+  CHECK(!bench.Get("short").has_value());
+  CHECK_GE(bench.Report().store.keys_estimate, 3u);
+  bench.engine->ReleaseView(view.id);
+  REQUIRE_OK(bench.Sync1(both("3")));
+  REQUIRE_OK(bench.engine->Compact(std::nullopt));
+  CHECK_EQ(bench.Report().store.keys_estimate, 2u);
+  CHECK(!bench.Get("short").has_value());
+}
+
 TEST("compacting an extent or an empty store is fine") {
   UpkeepBench bench;
   REQUIRE_OK(bench.Open());
