@@ -251,7 +251,8 @@ Status Repairer::LowerMark() {
 }
 
 Result<RepairReport> Repairer::Run(std::optional<uint64_t> truncate_at) {
-  Result<VerifyReport> verified = VerifyFiles(fs_, path_, false);
+  // What is only asked for tells everything that is damaged; a cut need not read the runs for that.
+  Result<VerifyReport> verified = VerifyFiles(fs_, path_, !truncate_at.has_value());
   if (!verified.ok()) return verified.status();
   report_.damage = std::move(verified.value().damage);
   report_.advice = AdviceFor(report_.damage);

@@ -146,6 +146,11 @@ TEST("a shallow look opens each run, a deep one reads every block") {
   kept.fs()->FlipBits(path, 64 + 200, 1);  // a value
   CHECK(kept.Damage(false).empty());
   CHECK_EQ(Told(kept.Damage(true), path), std::string("run body_crc"));
+  // A repair that is only asked tells all that is damaged.
+  const Result<RepairReport> repair =
+      Repair(kept.fs(), &kept.store.bench.clock, "/db", std::nullopt);
+  REQUIRE_OK(repair);
+  CHECK_EQ(Told(repair.value().damage, path), std::string("run body_crc"));
   kept.fs()->FlipBits(path, 64 + 200, 1);
   kept.fs()->FlipBits(path, 3, 1);
   CHECK_EQ(Told(kept.Damage(false), path), std::string("run magic"));
