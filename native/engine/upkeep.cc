@@ -210,7 +210,7 @@ Result<table::RunList> Upkeep::OpenRuns(const std::vector<table::RunInfo>& infos
 }
 
 uint64_t Upkeep::Level0Runs() const {
-  std::set<uint64_t> excluded;
+  std::map<uint64_t, Status> excluded;
   {
     const MutexLock lock(&mutex_);
     excluded = excluded_;
@@ -255,6 +255,8 @@ void Upkeep::FillReport(StoreReport* report) const {
   report->upkeep = report_;
   report->upkeep.damaged_runs = excluded_.size();
   report->upkeep.last_error = flush_error_.ok() ? merge_error_ : flush_error_;
+  const bool is_known = !report->upkeep.last_error.ok() || excluded_.empty();
+  if (!is_known) report->upkeep.last_error = excluded_.begin()->second;
   report->checkpoint = checkpoint_;
 }
 

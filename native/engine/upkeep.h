@@ -148,6 +148,8 @@ class Upkeep {
                                                       const std::vector<uint64_t>& busy)
       REQUIRES(mutex_);
   void EndRequestLocked(const Status& status) REQUIRES(mutex_);
+  Status DamageLocked(const table::RunTree& tree, const table::Extent& extent) const
+      REQUIRES(mutex_);
   void DropOldCheckpoint();
   table::PickerOptions PickerNow() const;
   table::MergeRequest NewRequest(uint64_t seq, uint64_t clock) const;
@@ -198,7 +200,7 @@ class Upkeep {
   std::map<uint64_t, std::shared_ptr<CompactRequest>> compactions_
       GUARDED_BY(mutex_);  // unanswered
   uint64_t last_compaction_ GUARDED_BY(mutex_);
-  std::set<uint64_t> excluded_ GUARDED_BY(mutex_);  // damaged
+  std::map<uint64_t, Status> excluded_ GUARDED_BY(mutex_);  // damaged runs
   bool merge_woken_ GUARDED_BY(mutex_) = false;
   bool merging_ended_ GUARDED_BY(mutex_) = false;
   UpkeepReport report_ GUARDED_BY(mutex_);

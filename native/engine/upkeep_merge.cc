@@ -67,7 +67,8 @@ bool Upkeep::LookForPlan(NextMerge* next, bool* idle) {
   if (closing_ || !dead_.ok()) return false;
   const std::shared_ptr<const table::RunTree> tree = generation_->store.runs();
   const table::PickerOptions picker = PickerNow();
-  const std::vector<uint64_t> busy(excluded_.begin(), excluded_.end());
+  std::vector<uint64_t> busy;
+  for (const auto& [number, damage] : excluded_) busy.push_back(number);
   std::optional<table::MergePlan> plan = NextRequestedLocked(*tree, picker, busy);
   next->requested = plan.has_value() ? requests_.front()->id : 0;
   if (!plan.has_value()) plan = table::PickMerge(*tree, picker, busy);
@@ -103,9 +104,19 @@ std::optional<table::MergePlan> Upkeep::NextRequestedLocked(const table::RunTree
         table::PickCompaction(tree, picker, request.extent, request.done_through, busy);
     if (plan.has_value()) return plan;
     request.report.bytes_after = tree.bytes();
-    EndRequestLocked(Status::Ok());
+    EndRequestLocked(DamageLocked(tree, request.extent));
   }
   return std::nullopt;
+}
+
+// Of a run that was left out.
+Status Upkeep::DamageLocked(const table::RunTree& tree, const table::Extent& extent) const {
+  for (const auto& run : tree.All()) {
+    const auto damage = excluded_.find(run->info().number);
+    const bool is_in = damage != excluded_.end() && table::Overlap(run->info().extent, extent);
+    if (is_in) return damage->second;
+  }
+  return Status::Ok();
 }
 
 void Upkeep::EndRequestLocked(const Status& status) {
@@ -230,11 +241,11 @@ void Upkeep::ExcludeLocked(const table::MergePlan& plan, const Status& status) {
       concerned = concerned || values == status.file();
     }
     if (!concerned) continue;
-    excluded_.insert(run->info().number);
+    excluded_[run->info().number] = status;
     named = true;
   }
   if (named || !damaged) return;
-  for (const auto& run : plan.inputs) excluded_.insert(run->info().number);
+  for (const auto& run : plan.inputs) excluded_[run->info().number] = status;
 }
 
 void Upkeep::EndMerge(const NextMerge& next, const Status& status) {

@@ -292,6 +292,12 @@ TEST("a damaged run is left out of merging, told, and everything else goes on") 
     REQUIRE_OK(bench.engine->Checkpoint(kLong));
   }
   CHECK(bench.Eventually([&] { return bench.Report().upkeep.damaged_runs == 1; }));
+  const Status again = bench.engine->Compact(std::nullopt).status();
+  CHECK(again.Is(Code::kCorrupt));
+  CHECK_EQ(again.file(), run);
+  CHECK(bench.Report().upkeep.last_error.Is(Code::kCorrupt));
+  const table::Extent beside{KeyOf(500), KeyOf(600), false};
+  CHECK_OK(bench.engine->Compact(beside));
   const uint64_t failures = bench.Report().upkeep.failures;
   REQUIRE_OK(WriteKeys(&bench, &model, 1000, 3000, 7));
   CHECK(bench.Get(KeyOf(1100)) == model[KeyOf(1100)]);
