@@ -54,12 +54,16 @@ Status EngineImpl::Start() {
 
 Status EngineImpl::Release() { return ReleaseEngine(this); }
 
-// Commits that were accepted come first; true if they all were sequenced or answered.
+// Commits that were accepted come first; true if they all were sequenced or answered. They may wait
+// for flushes, but no longer for merging.
 bool EngineImpl::DrainForClose() {
   const MutexLock lock(&commit_mutex_);
   closing_ = true;
   house_cond_.NotifyAll();
+  Upkeep* const upkeep = live_->upkeep.get();
+  if (upkeep != nullptr) upkeep->BeginClose();
   while (!queue_.empty() && stop_status_.ok() && !live_->log->progress().no_space) {
+    if (stalled_since_us_ != 0 && !upkeep->flushes()) break;
     progress_cond_.WaitFor(&commit_mutex_, kHousekeepingUs);
   }
   const bool drained = queue_.empty();
@@ -321,7 +325,7 @@ void EngineImpl::OnLogPoisoned(const Generation* from, const Status& why) {
 
 void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
   StartUpkeep(next.get());
-  next->Attach(this);
+  const std::shared_ptr<Generation> live = next;
   std::shared_ptr<Generation> old;
   {
     const MutexLock lock(&commit_mutex_);
@@ -343,6 +347,9 @@ void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
     progress_cond_.NotifyAll();
     house_cond_.NotifyAll();
   }
+  // Not before it is the live one: what its log says would be passed over.
+  live->Attach(this);
+  OnLogProgress();
   if (old->upkeep != nullptr) old->upkeep->Stop();
   old->Detach();
   WakeClients();

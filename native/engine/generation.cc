@@ -51,6 +51,7 @@ Generation::~Generation() {
 void Generation::Attach(GenerationOwner* owner) {
   const MutexLock lock(&owner_mutex_);
   owner_ = owner;
+  if (!poison_.ok()) owner_->OnLogPoisoned(this, poison_);
 }
 
 void Generation::Detach() {
@@ -80,6 +81,7 @@ void Generation::OnSpaceBack() {
 
 void Generation::OnPoisoned(const Status& why) {
   const MutexLock lock(&owner_mutex_);
+  poison_ = why;
   if (owner_ != nullptr) owner_->OnLogPoisoned(this, why);
 }
 

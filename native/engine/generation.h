@@ -69,8 +69,8 @@ class Generation final : public log::LogListener {
   uint64_t number() const { return number_; }
   const std::string& path() const { return path_; }
 
-  // Until Attach, and again behind Detach, the log's calls end here. Detach waits for a call that
-  // runs. Neither is called with the commit mutex held.
+  // Until Attach, and again behind Detach, the log's calls end here; a poisoning is told with
+  // Attach. Detach waits for a call that runs. Neither is called with the commit mutex held.
   void Attach(GenerationOwner* owner);
   void Detach();
 
@@ -95,6 +95,7 @@ class Generation final : public log::LogListener {
   const std::string path_;
   Mutex owner_mutex_;  // taken before the commit mutex
   GenerationOwner* owner_ GUARDED_BY(owner_mutex_) = nullptr;
+  Status poison_ GUARDED_BY(owner_mutex_);  // of the log
 };
 
 }  // namespace gapless::engine

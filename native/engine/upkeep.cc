@@ -73,6 +73,7 @@ Status Upkeep::Start() {
   }
   if (!flusher_.joinable()) {
     RETURN_IF_ERROR(flusher_.Start("gapless-runs", [this] { FlushLoop(); }));
+    flushes_.store(true);
   }
   if (merger_.joinable()) return Status::Ok();
   return merger_.Start("gapless-merge", [this] {

@@ -13,8 +13,8 @@
 //
 // Failures. What was written is discarded, the error is kept for the report, and the step is tried
 // again, 250 ms later, then later and later up to 5 s. A run that is damaged is left out of merging
-// until the store is opened again. On a poisoned log nothing is flushed, merged or published any
-// more. Back-pressure: pressure.h.
+// until the store is opened again; a compaction that passed over one ends with its error. On a
+// poisoned log nothing is flushed, merged or published any more. Back-pressure: pressure.h.
 //
 // Threads: one for flushes, one of lower priority for merges. Methods marked "commit mutex" are
 // called with it held, which is taken before every lock here. The owner is called from both threads
@@ -61,8 +61,10 @@ class Upkeep {
 
   // Idempotent; a thread that cannot be started now may be started later.
   Status Start();
-  // Merging ends where it stands; a flush goes on, without waiting for anything but the disk.
+  // Merging ends where it stands; flushes go on, without waiting for anything but the disk.
   void BeginClose();
+  // There is somebody to flush.
+  bool flushes() const { return flushes_.load(); }
   // Ends everything where it stands and joins. Idempotent.
   void Stop();
 
@@ -171,6 +173,7 @@ class Upkeep {
   // Written with the commit mutex held but for checkpoint_ and flushed_.
   std::atomic<bool> sealed_waits_{false};
   std::atomic<bool> seal_wanted_{false};
+  std::atomic<bool> flushes_{false};
   std::atomic<uint64_t> active_{0};  // bytes of the memtables that take writes
   std::atomic<uint64_t> visible_{0};
   std::atomic<uint64_t> sealed_offset_;

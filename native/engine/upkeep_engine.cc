@@ -51,7 +51,9 @@ void EngineImpl::EndUpkeep() {
     }
   }
   // The log has everything: without this checkpoint the next open only replays more.
-  if (through != 0) (void)live->upkeep->AwaitCheckpoint(through, kCloseTimeoutMs);
+  if (through != 0 && live->upkeep->flushes()) {
+    (void)live->upkeep->AwaitCheckpoint(through, kCloseTimeoutMs);
+  }
   live->upkeep->Stop();
 }
 

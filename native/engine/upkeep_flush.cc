@@ -28,7 +28,7 @@ void Upkeep::FlushLoop() {
       continue;
     }
     const MutexLock lock(&mutex_);
-    if (!dead_.ok() || closing_) return;
+    if (!dead_.ok() || stop_) return;
     flush_cond_.WaitFor(&mutex_, flush_backoff_.NextUs());
   }
 }

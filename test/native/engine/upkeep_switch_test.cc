@@ -96,5 +96,61 @@ TEST("merging keeps to its rate, and holds flushes and commits up instead of fal
   CHECK_GE(report.stalls, 1u);
 }
 
+TEST("closing flushes what accepted commits wait for, and does not wait for merging") {
+  UpkeepBench bench;
+  bench.options.shards = 1;
+  bench.options.segment_bytes = 8 << 20;
+  bench.options.merge_rate_bytes = 64 << 10;  // on a clock that stands still: no merge ends
+  REQUIRE_OK(bench.Open());
+  Model model;
+  uint64_t queued = 0;
+  for (uint64_t i = 0; queued < 50 && i < 60000; ++i) {
+    const std::string key = KeyOf(i * 7919 % 5000);
+    const Submitted submitted =
+        bench.engine->Submit(&bench.client, Ops().Put(key, ValueOf(i, 1, 400)).Request(), true);
+    REQUIRE(submitted.state != Submitted::State::kFailed);
+    model[key] = ValueOf(i, 1, 400);
+    if (submitted.state == Submitted::State::kSequenced) continue;
+    if (bench.Report().levels.at(0).runs > 16) {
+      ++queued;
+    } else {
+      REQUIRE_OK(bench.client.Await(bench.engine.get(), submitted.ticket).status);
+    }
+  }
+  REQUIRE_EQ(queued, 50u);
+  std::atomic<bool> closed{false};
+  Thread closer;
+  REQUIRE_OK(closer.Start("closer", [&] {
+    CHECK_OK(bench.Close());
+    closed = true;
+  }));
+  CHECK(bench.Eventually([&] { return closed.load(); }));
+  (void)bench.Eventually([&] {
+    if (!closed) bench.clock.AdvanceMs(1000);
+    return closed.load();
+  });
+  closer.Join();
+  REQUIRE_OK(bench.Open());
+  CHECK(SameAsModel(bench.engine.get(), model));
+}
+
+TEST("a log that failed before anybody listened is told to who listens then") {
+  struct Listener final : GenerationOwner {
+    void OnLogProgress() override {}
+    void OnLogRoom() override {}
+    void OnLogNoSpace(const Status&) override {}
+    void OnLogSpaceBack() override {}
+    void OnLogPoisoned(const Generation*, const Status& why) override { told = why; }
+    Status told;
+  };
+  Generation generation(1, "/db/gen-000001", table::StoreOptions{1, 0});
+  log::LogListener* const of_log = &generation;
+  of_log->OnPoisoned(Status::Error(Code::kPoisoned, "a write failed"));
+  Listener listener;
+  generation.Attach(&listener);
+  CHECK(listener.told.Is(Code::kPoisoned));
+  generation.Detach();
+}
+
 }  // namespace
 }  // namespace gapless::engine::test
