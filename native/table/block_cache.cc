@@ -49,11 +49,21 @@ struct alignas(64) Bucket {
   std::atomic<uint64_t> ways[kWays] = {};
 };
 
-// Alone on its cache line; several threads may share one.
+// Alone on its cache line. Threads beyond kCounters share one and may lose counts: an addition that
+// locks would cost a hit a tenth of its time.
 struct alignas(64) Counter {
   std::atomic<uint64_t> hits{0};
   std::atomic<uint64_t> misses{0};
 };
+
+void Count(std::atomic<uint64_t>* counter) {
+  counter->store(counter->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// Marked blocks are the hot ones: their line stays shared between the readers.
+void Mark(std::atomic<bool>* marked) {
+  if (!marked->load(std::memory_order_relaxed)) marked->store(true, std::memory_order_relaxed);
+}
 
 uint32_t CounterHint() {
   static std::atomic<uint32_t> threads{0};
@@ -86,6 +96,9 @@ class BlockCache::Impl {
   ~Impl();
 
   const Block* Find(uint64_t run, uint64_t position);
+  const Block* Follow(const BlockLink& link);
+  void Link(const Block* owner, BlockLink* link, const Block* block) EXCLUDES(links_mutex_);
+  void Unlink(BlockLink* links, uint32_t count) EXCLUDES(links_mutex_);
   const Block* Insert(uint64_t run, uint64_t position, std::unique_ptr<Block> block);
   void Reclaim();
   CacheStats stats() const;
@@ -98,6 +111,8 @@ class BlockCache::Impl {
   bool EvictOne(Part* part) REQUIRES(part->mutex);
   std::atomic<uint64_t>* FreeWay(Part* part, Bucket* bucket) REQUIRES(part->mutex);
   void Evict(Part* part, std::atomic<uint64_t>* way) REQUIRES(part->mutex);
+  void Unhook(const Block* block) EXCLUDES(links_mutex_);
+  void ClearLinks(BlockLink* links, uint32_t count) REQUIRES(links_mutex_);
   void Retire(Part* part, const Block* block) REQUIRES(part->mutex);
   void TakeFree(Part* part, uint64_t safe_era, Garbage* garbage) REQUIRES(part->mutex);
 
@@ -108,6 +123,7 @@ class BlockCache::Impl {
   uint64_t bucket_count_ = 0;  // of each part
   std::unique_ptr<Part[]> parts_;
   std::atomic<uint64_t> retired_blocks_{0};
+  Mutex links_mutex_;  // behind that of a part
   Counter counters_[kCounters];
 };
 
@@ -143,10 +159,7 @@ const Block* BlockCache::Impl::Search(const Bucket& bucket, uint64_t hash, uint6
     if (word == 0 || (word & ~kPointerMask) != tag) continue;
     const Block* const block = BlockOf(word);
     if (block->run_ != run || block->position_ != position) continue;
-    // Marked blocks are the hot ones: their line stays shared between the readers.
-    if (!block->marked_.load(std::memory_order_relaxed)) {
-      block->marked_.store(true, std::memory_order_relaxed);
-    }
+    Mark(&block->marked_);
     return block;
   }
   return nullptr;
@@ -157,8 +170,47 @@ const Block* BlockCache::Impl::Find(uint64_t run, uint64_t position) {
   const Bucket& bucket = PartOf(hash).buckets[BucketOf(hash, bucket_count_)];
   const Block* const block = Search(bucket, hash, run, position);
   Counter& counter = counters_[CounterHint()];
-  (block != nullptr ? counter.hits : counter.misses).fetch_add(1, std::memory_order_relaxed);
+  Count(block != nullptr ? &counter.hits : &counter.misses);
   return block;
+}
+
+const Block* BlockCache::Impl::Follow(const BlockLink& link) {
+  const Block* const block = link.block_.load(std::memory_order_acquire);
+  if (block == nullptr) return nullptr;
+  Mark(&block->marked_);
+  Count(&counters_[CounterHint()].hits);
+  return block;
+}
+
+void BlockCache::Impl::Link(const Block* owner, BlockLink* link, const Block* block) {
+  const MutexLock lock(&links_mutex_);
+  // An owner that is evicted, or a block: nobody would clear the link.
+  if (!block->cached_ || (owner != nullptr && !owner->cached_) || block->home_ != nullptr) return;
+  block->home_ = link;
+  link->block_.store(block, std::memory_order_release);
+}
+
+void BlockCache::Impl::Unlink(BlockLink* links, uint32_t count) {
+  const MutexLock lock(&links_mutex_);
+  ClearLinks(links, count);
+}
+
+void BlockCache::Impl::ClearLinks(BlockLink* links, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    const Block* const child = links[i].block_.load(std::memory_order_relaxed);
+    if (child == nullptr) continue;
+    child->home_ = nullptr;  // it is still cached, or the link would be clear
+    links[i].block_.store(nullptr, std::memory_order_relaxed);  // ordered by AdvanceEra
+  }
+}
+
+// What leads to an evicted block, and from it.
+void BlockCache::Impl::Unhook(const Block* block) {
+  const MutexLock lock(&links_mutex_);
+  block->cached_ = false;
+  if (block->home_ != nullptr) block->home_->block_.store(nullptr, std::memory_order_relaxed);
+  block->home_ = nullptr;
+  ClearLinks(block->links(), block->link_count_);
 }
 
 const Block* BlockCache::Impl::Insert(uint64_t run, uint64_t position,
@@ -184,6 +236,7 @@ const Block* BlockCache::Impl::Insert(uint64_t run, uint64_t position,
   }
   const auto pointer = reinterpret_cast<uint64_t>(kept);
   GAPLESS_ASSERT((pointer & ~kPointerMask) == 0);
+  kept->cached_ = true;  // no other thread knows it yet
   FreeWay(&part, &bucket)->store(TagOf(hash) | pointer, std::memory_order_release);
   part.live_bytes += bytes;
   return kept;
@@ -242,6 +295,7 @@ std::atomic<uint64_t>* BlockCache::Impl::FreeWay(Part* part, Bucket* bucket) {
 void BlockCache::Impl::Evict(Part* part, std::atomic<uint64_t>* way) {
   const Block* const block = BlockOf(way->load(std::memory_order_relaxed));
   way->store(0, std::memory_order_relaxed);  // ordered by AdvanceEra
+  Unhook(block);
   part->live_bytes -= block->charge();
   part->evictions++;
   Retire(part, block);
@@ -304,6 +358,11 @@ const Block* BlockCache::Find(uint64_t run, uint64_t position) {
 const Block* BlockCache::Insert(uint64_t run, uint64_t position, std::unique_ptr<Block> block) {
   return impl_->Insert(run, position, std::move(block));
 }
+const Block* BlockCache::Follow(const BlockLink& link) { return impl_->Follow(link); }
+void BlockCache::Link(const Block* owner, BlockLink* link, const Block* block) {
+  impl_->Link(owner, link, block);
+}
+void BlockCache::Unlink(BlockLink* links, uint32_t count) { impl_->Unlink(links, count); }
 void BlockCache::Reclaim() { impl_->Reclaim(); }
 CacheStats BlockCache::stats() const { return impl_->stats(); }
 

@@ -141,7 +141,8 @@ void RunFile::SetStored(const DataEntry& entry, Cell* cell) const {
 
 Result<std::unique_ptr<Block>> RunFile::Read(BlockPlace place, BlockType type) const {
   RETURN_IF_ERROR(CheckPlace(place));
-  std::unique_ptr<Block> block = Block::Make(place.bytes);
+  const uint32_t links = type == BlockType::kPage ? kPageChildrenMax : 0;
+  std::unique_ptr<Block> block = Block::Make(place.bytes, links);
   RETURN_IF_ERROR(ReadAt(place.position, block->bytes(), place.bytes));
   const Slice stored = block->raw();
   RETURN_IF_ERROR(VerifyHeader(stored, place.position, type));

@@ -57,6 +57,7 @@ RunReader::RunReader(const RunOptions& options, const RunInfo& info, std::unique
       cache_(cache) {}
 
 RunReader::~RunReader() {
+  if (page_links_ != nullptr) cache_->Unlink(page_links_.get(), top_.count());
   if (ranges_ != nullptr) ranges_->Unref();
 }
 
@@ -153,6 +154,7 @@ Status RunReader::LoadTop() {
   if (pages != footer_.pages || last_end != end) {
     return file_.Corrupt("format", "the pages do not fill the file", at);
   }
+  page_links_ = std::make_unique<BlockLink[]>(pages);
   return Status::Ok();
 }
 
@@ -181,8 +183,8 @@ Status RunReader::Load() {
 }
 
 uint64_t RunReader::memory_bytes() const {
-  uint64_t bytes = sizeof(*this) + top_block_->charge() + path().size() +
-                   2 * (info_.extent.lower.size() + info_.extent.upper.size()) +
+  uint64_t bytes = sizeof(*this) + top_block_->charge() + top_.count() * sizeof(BlockLink) +
+                   path().size() + 2 * (info_.extent.lower.size() + info_.extent.upper.size()) +
                    info_.values.size() * (sizeof(ValueUse) + sizeof(file_.values()[0]));
   if (ranges_ == nullptr) return bytes;
   for (const auto& fragment : ranges_->fragments()) {
@@ -201,6 +203,26 @@ const Block* RunReader::GetBlock(BlockPlace place, BlockType type, Status* statu
   return nullptr;
 }
 
+const Block* RunReader::GetPage(uint32_t page, Status* status) const {
+  BlockLink* const link = &page_links_[page];
+  const Block* const linked = cache_->Follow(*link);
+  if (linked != nullptr) return linked;
+  const Block* const found = GetBlock(PagePlace(page), BlockType::kPage, status);
+  if (found != nullptr) cache_->Link(nullptr, link, found);
+  return found;
+}
+
+const Block* RunReader::GetChild(const Block* page_block, const IndexBlock& page, uint32_t child,
+                                 Status* status) const {
+  BlockLink* const link = page_block->link(child);
+  const Block* const linked = cache_->Follow(*link);
+  if (linked != nullptr) return linked;
+  const BlockPlace place{page.PositionAt(child), page.BytesAt(child)};
+  const Block* const found = GetBlock(place, BlockType::kData, status);
+  if (found != nullptr) cache_->Link(page_block, link, found);
+  return found;
+}
+
 Status RunReader::CheckPage(const IndexBlock& page, BlockPlace place) const {
   for (uint32_t i = 0; i < page.count(); ++i) {
     const uint64_t next = i + 1 < page.count() ? page.PositionAt(i + 1) : place.position;
@@ -215,8 +237,7 @@ Result<Lookup> RunReader::Get(uint64_t hash, Slice key, uint64_t at_seq, Cell* c
   const uint32_t page_number = at_seq < info_.min_seq ? top_.count() : top_.Search(key);
   if (page_number == top_.count()) return Lookup::kAbsent;
   Status status;
-  const BlockPlace page_place = PagePlace(page_number);
-  const Block* const page_block = GetBlock(page_place, BlockType::kPage, &status);
+  const Block* const page_block = GetPage(page_number, &status);
   if (page_block == nullptr) return status;
   const IndexBlock page(RawOf(*page_block));
   PrefetchFilter(page.extra(), hash);
@@ -224,10 +245,9 @@ Result<Lookup> RunReader::Get(uint64_t hash, Slice key, uint64_t at_seq, Cell* c
   if (!FilterMayContain(page.extra(), hash)) return Lookup::kAbsent;
   const uint32_t child = page.Search(key);
   if (child == page.count()) {
-    return file_.Corrupt("order", "a page ends before its key", page_place.position);
+    return file_.Corrupt("order", "a page ends before its key", PagePlace(page_number).position);
   }
-  const BlockPlace place{page.PositionAt(child), page.BytesAt(child)};
-  const Block* const block = GetBlock(place, BlockType::kData, &status);
+  const Block* const block = GetChild(page_block, page, child, &status);
   if (block == nullptr) return status;
   const DataBlock data(RawOf(*block));
   data.Prefetch();

@@ -69,6 +69,10 @@ class RunReader final : public Run {
     IndexBlock page;
     uint32_t child;
   };
+  // As GetBlock, by a link, which is made if the block is cached.
+  const Block* GetPage(uint32_t page, Status* status) const;
+  const Block* GetChild(const Block* page_block, const IndexBlock& page, uint32_t child,
+                        Status* status) const;
   Result<Lookup> GoOn(Spot spot, Slice key, uint64_t at_seq, Cell* cell) const;
 
   const RunOptions options_;
@@ -78,6 +82,7 @@ class RunReader final : public Run {
   RunFooter footer_;
   std::unique_ptr<Block> top_block_;
   IndexBlock top_;
+  std::unique_ptr<BlockLink[]> page_links_;
   const RangeSet* ranges_ = nullptr;  // one reference
 };
 

@@ -234,5 +234,139 @@ TEST("readers find whole blocks while others evict them") {
   CHECK_GE(stats.evictions, 1000);
 }
 
+// A page with four children, linked from an owner as a run has it.
+struct Linked {
+  explicit Linked(BlockCache* cache) {
+    page = cache->Insert(1, 1000, Block::Make(100, 4));
+    cache->Link(nullptr, &root, page);
+    for (uint32_t i = 0; i < 4; i++) {
+      children[i] = cache->Insert(1, i, BlockFor(1, i, 100));
+      cache->Link(page, page->link(i), children[i]);
+    }
+  }
+  BlockLink root;
+  const Block* page = nullptr;
+  const Block* children[4] = {};
+};
+
+void EvictEverything(ReadGate* gate, BlockCache* cache) {
+  for (uint64_t i = 0; i < 5000; i++) InsertOne(gate, cache, 5000 + i, 4096);
+}
+
+TEST("links lead to blocks while they are cached") {
+  ReadGate gate;
+  BlockCache cache(&gate, 1 << 20);
+  const Guard guard(&gate);
+  Linked linked(&cache);
+  CHECK(cache.Follow(linked.root) == linked.page);
+  for (uint32_t i = 0; i < 4; i++) {
+    CHECK(cache.Follow(*linked.page->link(i)) == linked.children[i]);
+  }
+  CHECK_EQ(cache.stats().hits, 5);
+  EvictEverything(&gate, &cache);
+  CHECK(cache.Find(1, 1000) == nullptr);
+  CHECK(cache.Follow(linked.root) == nullptr);
+  for (uint32_t i = 0; i < 4; i++) CHECK(cache.Follow(*linked.page->link(i)) == nullptr);
+}
+
+TEST("neither an evicted block nor an evicted owner is linked") {
+  ReadGate gate;
+  BlockCache cache(&gate, 1 << 20);
+  const Guard guard(&gate);
+  Linked linked(&cache);
+  EvictEverything(&gate, &cache);
+  cache.Link(nullptr, &linked.root, linked.page);
+  CHECK(cache.Follow(linked.root) == nullptr);
+  const Block* const child = cache.Insert(1, 0, BlockFor(1, 0, 100));
+  cache.Link(linked.page, linked.page->link(0), child);
+  CHECK(cache.Follow(*linked.page->link(0)) == nullptr);
+}
+
+TEST("a child that outlives its page is linked from the page's next block") {
+  ReadGate gate;
+  BlockCache cache(&gate, 1 << 20);
+  const Guard guard(&gate);
+  const Linked linked(&cache);
+  const Block* const child = linked.children[2];
+  for (uint64_t i = 0; i < 2000; i++) {
+    InsertOne(&gate, &cache, 5000 + i, 4096);
+    CHECK(cache.Find(1, 2) == child);  // keeps it
+  }
+  CHECK(cache.Find(1, 1000) == nullptr);
+  const Block* const page = cache.Insert(1, 1000, Block::Make(100, 4));
+  cache.Link(page, page->link(2), child);
+  CHECK(cache.Follow(*page->link(2)) == child);
+}
+
+TEST("links that end are forgotten") {
+  ReadGate gate;
+  BlockCache cache(&gate, 1 << 20);
+  const Guard guard(&gate);
+  auto links = std::make_unique<BlockLink[]>(2);
+  const Block* const block = cache.Insert(1, 7, BlockFor(1, 7, 100));
+  cache.Link(nullptr, &links[1], block);
+  cache.Unlink(links.get(), 2);
+  links.reset();
+  EvictEverything(&gate, &cache);  // would write to the link
+  BlockLink other;
+  const Block* const again = cache.Insert(1, 7, BlockFor(1, 7, 100));
+  cache.Link(nullptr, &other, again);
+  CHECK(cache.Follow(other) == again);
+}
+
+constexpr uint64_t kPages = 20;
+constexpr uint32_t kChildren = 16;
+
+const Block* Reached(BlockCache* cache, const Block* owner, BlockLink* link, uint64_t position,
+                     uint32_t links) {
+  const Block* block = cache->Follow(*link);
+  if (block != nullptr) return block;
+  block = cache->Find(1, position);
+  if (block == nullptr) {
+    std::unique_ptr<Block> made = Block::Make(links == 0 ? 64 : 8, links);
+    std::memset(made->bytes(), static_cast<int>(position % 251), made->raw().size());
+    block = cache->Insert(1, position, std::move(made));
+  }
+  cache->Link(owner, link, block);
+  return block;
+}
+
+bool IsFilledFor(const Block* block, uint64_t position) {
+  const Slice raw = block->raw();
+  return raw[0] == static_cast<char>(position % 251) && raw[raw.size() - 1] == raw[0];
+}
+
+// One reader: goes from the roots to random children.
+void FollowLinks(ReadGate* gate, BlockCache* cache, BlockLink* roots, uint64_t seed,
+                 std::atomic<uint64_t>* bad) {
+  SeededRandom random(seed);
+  for (uint64_t round = 0; round < kRounds; round++) {
+    const Guard guard(gate);
+    const uint64_t number = random.Below(kPages);
+    const auto child = static_cast<uint32_t>(random.Below(kChildren));
+    const uint64_t page_at = number * 1000;
+    const Block* const page = Reached(cache, nullptr, &roots[number], page_at, kChildren);
+    const Block* const block = Reached(cache, page, page->link(child), page_at + 1 + child, 0);
+    if (!IsFilledFor(page, page_at) || !IsFilledFor(block, page_at + 1 + child)) bad->fetch_add(1);
+  }
+}
+
+TEST("readers follow links while others evict what they lead to") {
+  ReadGate gate;
+  BlockCache cache(&gate, 16 << 10);
+  auto roots = std::make_unique<BlockLink[]>(kPages);
+  std::atomic<uint64_t> bad{0};
+  Thread readers[3];
+  for (uint64_t i = 0; i < 3; i++) {
+    CHECK_OK(
+        readers[i].Start("reader", [&, i] { FollowLinks(&gate, &cache, roots.get(), i, &bad); }));
+  }
+  for (Thread& reader : readers) reader.Join();
+  CHECK_EQ(bad.load(), 0);
+  CHECK_GE(cache.stats().evictions, 1000);
+  CHECK_GE(cache.stats().hits, 1000);
+  cache.Unlink(roots.get(), kPages);
+}
+
 }  // namespace
 }  // namespace gapless::table
