@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "base/assert.h"
+#include "base/pages.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -33,12 +34,6 @@ constexpr size_t kSmallBlocks = 8;
 constexpr size_t kHugeBlockBytes = size_t{4} << 20;
 constexpr size_t kHugePageBytes = size_t{2} << 20;
 
-void* AlignedBlock(size_t alignment, size_t bytes) {
-  void* memory = nullptr;
-  GAPLESS_ASSERT(posix_memalign(&memory, alignment, bytes) == 0);
-  return memory;
-}
-
 }  // namespace
 
 Arena::~Arena() {
@@ -47,7 +42,10 @@ Arena::~Arena() {
     std::free(large_);
     large_ = next;
   }
-  for (size_t i = 0; i < blocks_.size(); i++) std::free(blocks_[i]);
+  for (const Block& block : blocks_) {
+    GAPLESS_UNPOISON(block.memory, block.bytes);  // the next to be mapped here must not find it
+    UnmapPages(block.memory, block.bytes);
+  }
 }
 
 Arena::SizeClass Arena::ClassOf(size_t size) {
@@ -106,15 +104,15 @@ void Arena::AddBlock() {
   size_t bytes = blocks_.empty() ? kFirstBlockBytes : kBlockBytes;
   void* block = nullptr;
   if (blocks_.size() < kSmallBlocks) {
-    block = AlignedBlock(4096, bytes);
+    block = MapPages(bytes, 4096);
   } else {
     bytes = kHugeBlockBytes;
-    block = AlignedBlock(kHugePageBytes, bytes);
+    block = MapPages(bytes, kHugePageBytes);
 #if defined(__linux__)
     (void)madvise(block, bytes, MADV_HUGEPAGE);  // advice only: nothing to do when refused
 #endif
   }
-  blocks_.push_back(block);
+  blocks_.push_back({block, bytes});
   CountAllocation();
   at_ = static_cast<char*>(block);
   end_ = at_ + bytes;

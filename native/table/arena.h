@@ -42,6 +42,10 @@ class Arena {
     LargeHeader* previous;
     LargeHeader* next;
   };
+  struct Block {
+    void* memory;
+    size_t bytes;
+  };
   struct SizeClass {
     uint32_t index;
     uint32_t bytes;
@@ -60,7 +64,7 @@ class Arena {
   char* end_ = nullptr;
   FreeCell* free_[kClasses] = {};
   LargeHeader* large_ = nullptr;
-  std::vector<void*> blocks_;
+  std::vector<Block> blocks_;
   // Written by the writer alone (no read-modify-write needed), read by anyone.
   std::atomic<uint64_t> used_bytes_{0};
   std::atomic<uint64_t> allocations_{0};
