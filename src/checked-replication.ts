@@ -10,6 +10,7 @@ import type {
   FollowOptions,
   HostPort,
   ListenOptions,
+  Promoted,
   PromoteOptions,
   Replication,
   ReplicationStatus,
@@ -49,13 +50,12 @@ export class CheckedReplication implements Replication {
     await this.#inner.follow(options);
   }
 
-  async promote(
-    options: PromoteOptions = {},
-  ): Promise<{ readonly role: 'primary'; readonly epoch: string; readonly position: Position }> {
+  async promote(options: PromoteOptions = {}): Promise<Promoted> {
     requireRecord('options', options);
-    refuseUnknown(options, ['epoch', 'force'], '');
+    refuseUnknown(options, ['epoch', 'force', 'handover'], '');
     if (options.epoch !== undefined) checkOption('epoch', count(0, u32Max), options.epoch);
     checkFlag('force', options.force);
+    checkFlag('handover', options.handover);
     return await this.#inner.promote(options);
   }
 

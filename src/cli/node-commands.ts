@@ -86,12 +86,14 @@ export const promoteCommand: Command = nodeCommand(
     flags: {
       epoch: { type: 'string', value: 'TERM', help: 'the new term; by default the highest seen plus one' },
       force: { type: 'boolean', help: 'although the state is not known to be complete' },
+      handover: { type: 'boolean', help: 'without loss: the primary stops writing first, and follows this node' },
     },
   },
   (parsed) => {
     const text = parsed.text('epoch');
     const epoch = text === undefined ? {} : { epoch: parseCount(text, '--epoch', 1, 2 ** 32 - 1) };
-    return { method: 'POST', path: '/promote', body: { ...epoch, ...(parsed.has('force') ? { force: true } : {}) } };
+    const flags = ['force', 'handover'].filter((flag) => parsed.has(flag)).map((flag) => [flag, true]);
+    return { method: 'POST', path: '/promote', body: { ...epoch, ...Object.fromEntries(flags) } };
   },
 );
 

@@ -112,8 +112,11 @@ async function promote(exchange: Exchange): Promise<void> {
   if (epoch !== undefined && !(Number.isInteger(epoch) && Number(epoch) >= 1 && Number(epoch) < 2 ** 32)) {
     throw new UsageError('"epoch" must be a term: a whole number from 1 on');
   }
-  if (flag(handover, 'handover')) throw new UsageError('"handover" is not part of this version');
-  const options = { epoch: epoch === undefined ? undefined : Number(epoch), force: flag(force, 'force') };
+  const options = {
+    epoch: epoch === undefined ? undefined : Number(epoch),
+    force: flag(force, 'force'),
+    handover: flag(handover, 'handover'),
+  };
   exchange.json(200, await exchange.node.database.replication.promote(options));
 }
 

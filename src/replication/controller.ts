@@ -7,21 +7,24 @@
  */
 
 import { Progress } from '../binding/progress.js';
-import { createError } from '../errors.js';
-import { formatEpoch, type Position, parseEpoch } from '../position.js';
-import type { Purpose, Side } from '../wire/frames.js';
+import { createError, describeError } from '../errors.js';
+import { emptyPosition, formatEpoch, type Position, parseEpoch, positionsEqual } from '../position.js';
+import type { FrameOf, Purpose, Side } from '../wire/frames.js';
 import type { Reason, Tier } from '../wire/names.js';
 import { Connection, type ConnectionHandler } from './connection.js';
+import { addressOf, listenWords, type Successor } from './handover.js';
 import type {
   DemoteOptions,
   FollowOptions,
   HostPort,
   ListenOptions,
+  Promoted,
   PromoteOptions,
   Replication,
   ReplicationPorts,
   ReplicationStatus,
   ReplicaWaitOptions,
+  RoleCause,
   WriteWaitOptions,
 } from './ports.js';
 import { Primary } from './primary.js';
@@ -40,6 +43,8 @@ export class ReplicationController implements Replication {
   #wasFenced: boolean;
   #fencedCount = 0;
   #isClosed = false;
+  /** Nothing is written any more, and acknowledgements are still waited for. */
+  #isHandingOver = false;
   /** While a term begins: what peers go on hearing. */
   #spokenEpoch: string | undefined;
   /** Role changes, one after the other. */
@@ -56,7 +61,10 @@ export class ReplicationController implements Replication {
       this.#progress,
       this.#tally,
       (channel, handler) => this.#connect(channel, handler, 'primary', 'control'),
-      () => (this.#progress.isPrimary ? undefined : this.#replica?.told),
+      {
+        upstream: () => (this.#progress.isPrimary ? undefined : this.#replica?.told),
+        handover: (successor, request) => void this.#handOver(successor, request),
+      },
     );
   }
 
@@ -79,9 +87,7 @@ export class ReplicationController implements Replication {
     });
   }
 
-  async promote(
-    options: PromoteOptions = {},
-  ): Promise<{ readonly role: 'primary'; readonly epoch: string; readonly position: Position }> {
+  async promote(options: PromoteOptions = {}): Promise<Promoted> {
     this.#requireOpen();
     return this.#oneAfterTheOther(async () => {
       this.#progress.refresh();
@@ -89,25 +95,8 @@ export class ReplicationController implements Replication {
         throw createError('NOT_READY', 'this node belongs to no cluster yet: it has nothing to promote');
       }
       if (options.force !== true) this.#requirePromotable();
-      const replica = this.#replica;
-      // The stream must not go on beside a new epoch; the primary hears of that with our last word.
-      await replica?.quiesce();
-      // A term that may still fail fences nobody.
-      this.#spokenEpoch = this.#epoch();
-      let position: Position;
-      try {
-        await replica?.queue.drained();
-        position = await this.#ports.store.promote(options.epoch ?? 0);
-      } catch (error) {
-        if (replica !== undefined) await this.#notPromoted(replica);
-        throw error;
-      } finally {
-        this.#spokenEpoch = undefined;
-      }
-      this.#progress.refresh();
-      this.#becamePrimary();
-      replica?.stop(createError('FENCED', 'this node was promoted: a new term began'), 'fenced');
-      return { role: 'primary' as const, epoch: this.#progress.ownEpoch, position };
+      if (options.handover !== true) return await this.#beginTerm(options.epoch ?? 0, 'promote');
+      return await this.#beginTerm(await this.#askForTerm(options.epoch ?? 0), 'handover');
     });
   }
 
@@ -155,7 +144,7 @@ export class ReplicationController implements Replication {
     if (this.#progress.isFenced) {
       return Promise.reject(createError('FENCED', 'a higher term was seen', { details: { position } }));
     }
-    if (options.isWrite === true && !this.#progress.isPrimary) {
+    if (options.isWrite === true && !this.#progress.isPrimary && !this.#isHandingOver) {
       return Promise.reject(createError('IN_DOUBT', 'this node is no longer the primary', { details: { position } }));
     }
     return this.#primary.waitFor(position, replicas, level, timeoutMs, signal, options.isWrite === true);
@@ -241,28 +230,111 @@ export class ReplicationController implements Replication {
     }
   }
 
+  async #beginTerm(term: number, cause: RoleCause): Promise<Promoted> {
+    const replica = this.#replica;
+    // The stream must not go on beside a new epoch; the primary hears of that with our last word.
+    await replica?.quiesce();
+    // A term that may still fail fences nobody.
+    this.#spokenEpoch = this.#epoch();
+    let position: Position;
+    try {
+      await replica?.queue.drained();
+      position = await this.#ports.store.promote(term);
+    } catch (error) {
+      if (replica !== undefined) await this.#notPromoted(replica);
+      throw error;
+    } finally {
+      this.#spokenEpoch = undefined;
+    }
+    this.#progress.refresh();
+    this.#becamePrimary(cause);
+    replica?.stop(createError('FENCED', 'this node was promoted: a new term began'), 'fenced');
+    return { role: 'primary', epoch: this.#progress.ownEpoch, position };
+  }
+
   async #becomeReplica(): Promise<void> {
     this.#progress.refresh();
     if (!this.#progress.isPrimary) return;
     await this.#ports.store.demote();
+    this.#becameReplica('demote');
+    this.#primary.dropSessions(createError('NOT_READY', 'this node became a replica'));
+  }
+
+  #becameReplica(cause: RoleCause): void {
     this.#progress.refresh();
     const epoch = this.#progress.visible.epoch;
-    this.#ports.emit({ event: 'role', role: 'replica', epoch, cause: 'demote' });
+    this.#ports.emit({ event: 'role', role: 'replica', epoch, cause });
     this.#wasFenced = this.#progress.isFenced;
     this.#primary.rejectWaiters((position) =>
       createError('IN_DOUBT', 'this node is no longer the primary', { details: { position } }),
     );
-    this.#primary.dropSessions(createError('NOT_READY', 'this node became a replica'));
   }
 
-  #becamePrimary(): void {
+  /** The successor's side of a handover: resolves with the term that is its to begin. */
+  async #askForTerm(term: number): Promise<number> {
+    if (this.#progress.isPrimary) throw createError('ALREADY_PRIMARY', 'this node is the primary');
+    const replica = this.#replica;
+    if (replica === undefined) throw createError('NOT_READY', 'this node follows no primary');
+    const grant = await replica.askHandover(term, listenWords(this.#primary.address));
+    await replica.queue.drained();
+    const { visible } = this.#progress;
+    if (positionsEqual(visible, grant.position)) return grant.term;
+    throw createError('NOT_READY', `${grant.position} was handed over, and this node has ${visible}`);
+  }
+
+  /** The primary's side. Never rejects: the successor is told. */
+  async #handOver(successor: Successor, request: FrameOf<'HANDOVER'>): Promise<void> {
+    try {
+      await this.#oneAfterTheOther(() => this.#giveRole(successor, request));
+    } catch (error) {
+      successor.grant(0, emptyPosition(), describeError(error).body.message.slice(0, 500));
+    }
+  }
+
+  async #giveRole(successor: Successor, request: FrameOf<'HANDOVER'>): Promise<void> {
+    this.#progress.refresh();
+    if (!this.#progress.isPrimary || this.#progress.isFenced) throw createError('NOT_READY', 'it has no role to give');
+    if (!successor.isInReach) throw createError('NOT_READY', 'the successor does not stream, or is not consistent');
+    const term = request.term === 0 ? this.#highestTerm + 1 : request.term;
+    if (term <= this.#highestTerm) throw createError('FENCED', `term ${this.#highestTerm} was seen already`);
+    const { store, options } = this.#ports;
+    this.#isHandingOver = true;
+    try {
+      await store.demote();
+      this.#progress.refresh();
+      await this.#primary.handedOver(successor, this.#progress.visible, options.timeoutMs);
+      // What was acknowledged meanwhile is told to its callers before anybody else may write.
+      await new Promise((resolve) => setImmediate(resolve));
+    } catch (error) {
+      await this.#keepRole();
+      throw error;
+    } finally {
+      this.#isHandingOver = false;
+    }
+    this.#progress.refresh();
+    this.#becameReplica('handover');
+    const address = addressOf(successor, request);
+    successor.grant(term, this.#progress.visible, '');
+    if (address !== undefined) await this.#followNow(address);
+  }
+
+  /** The successor did not get there: nobody was given the role. */
+  async #keepRole(): Promise<void> {
+    this.#progress.refresh();
+    if (this.#progress.isPrimary) return;
+    await this.#ports.store.promote(0);
+    this.#progress.refresh();
+    this.#becamePrimary('handover');
+  }
+
+  #becamePrimary(cause: RoleCause): void {
     const told = this.#replica?.told;
     this.#replica = undefined;
     if (told !== undefined) this.#primary.inherit(told);
     this.#primary.forgetBeyond(this.#progress.visible);
     this.#highestTerm = this.#ports.store.state().highestTerm;
     const epoch = this.#progress.ownEpoch;
-    this.#ports.emit({ event: 'role', role: 'primary', epoch, cause: 'promote' });
+    this.#ports.emit({ event: 'role', role: 'primary', epoch, cause });
     this.#primary.slots.adoptNamed();
     this.progressed();
   }
@@ -291,7 +363,7 @@ export class ReplicationController implements Replication {
     this.#progress.refresh();
     if (this.#progress.isPrimary) {
       replica.stop(createError('ABORTED', 'a promotion did not finish'));
-      this.#becamePrimary();
+      this.#becamePrimary('promote');
       return;
     }
     const { host, port } = replica.target;

@@ -147,6 +147,13 @@ export interface PromoteOptions {
   /** The new term; 0 or absent: the highest seen plus one. */
   readonly epoch?: number | undefined;
   readonly force?: boolean | undefined;
+  /** The primary stops writing, this node gets everything, and takes over; nothing is lost. */
+  readonly handover?: boolean | undefined;
+}
+export interface Promoted {
+  readonly role: 'primary';
+  readonly epoch: string;
+  readonly position: Position;
 }
 export interface DemoteOptions {
   readonly follow?: HostPort | undefined;
@@ -259,6 +266,9 @@ export interface ReplicationCounters {
   readonly connectionsRefused: number;
 }
 
+/** Why a role changed. */
+export type RoleCause = 'promote' | 'demote' | 'handover' | 'coordinator';
+
 interface Event<N extends string> {
   readonly event: N;
 }
@@ -325,7 +335,7 @@ export type ReplicationEvent =
   | (Event<'role'> & {
       readonly role: 'primary' | 'replica';
       readonly epoch: string;
-      readonly cause: 'promote' | 'demote';
+      readonly cause: RoleCause;
     })
   | (Event<'fenced'> & { readonly epoch: string; readonly seen: string; readonly by: string })
   | (Event<'replica'> & {
@@ -346,9 +356,7 @@ export interface Replication {
   listen(options: ListenOptions): Promise<HostPort>;
   /** Dials a primary and goes on doing so until close, promote or another follow. Resolves at once. */
   follow(options: FollowOptions): Promise<void>;
-  promote(
-    options?: PromoteOptions,
-  ): Promise<{ readonly role: 'primary'; readonly epoch: string; readonly position: Position }>;
+  promote(options?: PromoteOptions): Promise<Promoted>;
   demote(options?: DemoteOptions): Promise<{ readonly role: 'replica'; readonly position: Position }>;
   status(): ReplicationStatus;
   /** Resolves once `replicas` (default 1) replicas hold the position at the level (default durable). IN_DOUBT. */

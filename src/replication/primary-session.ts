@@ -17,6 +17,7 @@ import type { FullReason, Reason, Tier } from '../wire/names.js';
 import type { Acknowledged } from './acknowledgements.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
 import { FullSyncSource } from './full-sync-source.js';
+import { hostOf, type Successor } from './handover.js';
 import { type FeedChunk, isEvicted, LogFeed } from './log-feed.js';
 import type { Reach, ReplicaState, ReplicaStatus, ReplicationPorts } from './ports.js';
 import { ReplicaProgress } from './progress.js';
@@ -48,12 +49,14 @@ export interface SessionOwner {
   /** Its resync is complete: it streams. */
   streaming(session: PrimarySession): void;
   acknowledged(): void;
+  /** It asks for the role. */
+  handover(session: PrimarySession, request: FrameOf<'HANDOVER'>): void;
   /** Damage was found in the log that this replica needs. */
   damaged(session: PrimarySession): void;
   ended(session: PrimarySession): void;
 }
 
-export class PrimarySession implements ConnectionHandler {
+export class PrimarySession implements ConnectionHandler, Successor {
   readonly nodeId: string;
   readonly connection: Connection;
   readonly #owner: SessionOwner;
@@ -106,6 +109,13 @@ export class PrimarySession implements ConnectionHandler {
   get isInReach(): boolean {
     return !this.#isOver && this.#replica?.isInReach === true;
   }
+  /** Its positions, whether they count or not. */
+  get acknowledged(): Acknowledged | undefined {
+    return this.#replica?.acknowledged;
+  }
+  get host(): string {
+    return hostOf(this.connection.address);
+  }
   /** The full sync that data connections may join. */
   get sync(): FullSyncSource | undefined {
     return this.#sync;
@@ -143,6 +153,10 @@ export class PrimarySession implements ConnectionHandler {
     if (this.#feed !== undefined) this.connection.send(this.#owner.commit());
   }
 
+  grant(term: number, position: Position, details: string): void {
+    this.connection.send({ type: 'GRANT', term, position, details });
+  }
+
   stop(reason: Reason | null, error: Error, retryAfterMs = 0): void {
     this.connection.fail(reason, error, retryAfterMs);
   }
@@ -164,6 +178,10 @@ export class PrimarySession implements ConnectionHandler {
         return;
       case 'INSTALLED':
         this.#installed(frame);
+        return;
+      case 'HANDOVER':
+        if (this.#replica === undefined) throw protocolError('order', 'HANDOVER before the handshake');
+        this.#owner.handover(this, frame);
         return;
       default:
         throw protocolError('order', `${frame.type} on a control connection`);

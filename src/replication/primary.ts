@@ -19,6 +19,7 @@ import { type Acknowledged, AckWaiters, reachedBy } from './acknowledgements.js'
 import type { Connection, ConnectionHandler } from './connection.js';
 import { decide, epochFacts } from './decision-facts.js';
 import { dataConnectionsMax } from './full-sync-source.js';
+import { LastRecords, type Successor } from './handover.js';
 import type { HostPort, ReplicationPorts } from './ports.js';
 import { PrimarySession, type SessionOwner } from './primary-session.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -37,6 +38,14 @@ export interface Upstream {
   readonly promised: Position;
 }
 
+/** What the primary's side needs of the controller. */
+export interface PrimaryHooks {
+  /** What this node was told, while it is a replica. */
+  upstream(): Upstream | undefined;
+  /** A replica asks for the role. */
+  handover(successor: Successor, request: FrameOf<'HANDOVER'>): void;
+}
+
 export class Primary implements SessionOwner {
   readonly ports: ReplicationPorts;
   readonly progress: Progress;
@@ -46,7 +55,8 @@ export class Primary implements SessionOwner {
   readonly #tally: ResyncTally;
   readonly #waiters: AckWaiters;
   readonly #policy: AckPolicy;
-  readonly #upstream: () => Upstream | undefined;
+  readonly #hooks: PrimaryHooks;
+  #last: LastRecords | undefined;
   readonly #sessions = new Map<string, PrimarySession>();
   readonly #connections = new Set<Connection>();
   /** In order of arrival. */
@@ -66,7 +76,7 @@ export class Primary implements SessionOwner {
     progress: Progress,
     tally: ResyncTally,
     connect: (channel: Channel, handler: ConnectionHandler) => Connection,
-    upstream: () => Upstream | undefined = () => undefined,
+    hooks: PrimaryHooks,
   ) {
     this.ports = ports;
     this.progress = progress;
@@ -75,7 +85,7 @@ export class Primary implements SessionOwner {
     this.#generation = progress.generation;
     this.#tally = tally;
     this.#connect = connect;
-    this.#upstream = upstream;
+    this.#hooks = hooks;
     this.#waiters = new AckWaiters(ports.clock, (position) => this.#promise(position));
     this.#policy = new AckPolicy(ports.options.onTooFewReplicas, (event) => ports.emit(event));
   }
@@ -91,12 +101,12 @@ export class Primary implements SessionOwner {
   }
   get promised(): Position {
     this.#noteHistory();
-    return this.#upstream()?.promised ?? this.#promised;
+    return this.#hooks.upstream()?.promised ?? this.#promised;
   }
   /** Where the store's policy is met; on a replica as its primary says. */
   get commitPosition(): Position {
     this.#noteHistory();
-    const upstream = this.#upstream();
+    const upstream = this.#hooks.upstream();
     if (upstream !== undefined) return upstream.commit;
     return this.ports.options.ackReplicas === 0 ? this.progress.durable : this.#commit;
   }
@@ -146,6 +156,18 @@ export class Primary implements SessionOwner {
   forgetBeyond(end: Position): void {
     if (this.#commit.offset > end.offset) this.#commit = end;
     if (this.#promised.offset > end.offset) this.#promised = end;
+  }
+
+  /** Nothing is written any more: waits until the successor holds everything. Acknowledgements count meanwhile. */
+  async handedOver(successor: Successor, end: Position, timeoutMs: number): Promise<void> {
+    const last = new LastRecords(this.ports.clock, successor, end, timeoutMs);
+    this.#last = last;
+    this.acknowledged();
+    try {
+      await last.done;
+    } finally {
+      this.#last = undefined;
+    }
   }
 
   /** Ends every session; replicas dial again. */
@@ -257,7 +279,7 @@ export class Primary implements SessionOwner {
     if (this.ports.options.ackReplicas > 0 || this.#waiters.size > 0) this.progress.refresh();
     this.#noteHistory();
     this.#reachChanged();
-    if (!this.progress.isPrimary || this.progress.isFenced) return;
+    if ((!this.progress.isPrimary && this.#last === undefined) || this.progress.isFenced) return;
     const counting: Acknowledged[] = [];
     for (const { counted } of this.#sessions.values()) if (counted !== undefined) counting.push(counted);
     const told = this.#promised;
@@ -265,6 +287,7 @@ export class Primary implements SessionOwner {
     this.#waiters.advance(counting);
     // A promise has told it to everybody already.
     if (hasMoved && this.#promised === told) this.#tellCommit();
+    this.#last?.look();
   }
 
   #raiseCommit(counting: readonly Acknowledged[]): boolean {
@@ -290,6 +313,10 @@ export class Primary implements SessionOwner {
     }
   }
 
+  handover(session: PrimarySession, request: FrameOf<'HANDOVER'>): void {
+    this.#hooks.handover(session, request);
+  }
+
   damaged(session: PrimarySession): void {
     this.#damaged.add(session.nodeId);
   }
@@ -298,6 +325,7 @@ export class Primary implements SessionOwner {
     this.#connections.delete(session.connection);
     if (this.#sessions.get(session.nodeId) === session) this.#sessions.delete(session.nodeId);
     this.#reachChanged();
+    this.#last?.look();
   }
 
   /** A full sync replaced the history: offsets of the former one say nothing about it. */

@@ -57,6 +57,7 @@ export interface LinkOwner {
   decided(decision: FrameOf<'DECISION'>): void;
   changed(link: ReplicaLink): void;
   heard(commit: FrameOf<'COMMIT'>): void;
+  granted(grant: FrameOf<'GRANT'>): void;
   /** A full sync switched to the new state. */
   installed(reason: FullReason): void;
   /** Lag zero for the first time since the decision. */
@@ -124,6 +125,11 @@ export class ReplicaLink implements ConnectionHandler {
     this.#connection?.fail(reason, error);
   }
 
+  /** Asks the primary for its role. */
+  askHandover(request: FrameOf<'HANDOVER'>): void {
+    this.#connection?.send(request);
+  }
+
   /** Takes nothing more from the peer, and resolves when no thread works for this link. The connection stays. */
   async quiesce(): Promise<void> {
     this.#isOver = true;
@@ -182,6 +188,9 @@ export class ReplicaLink implements ConnectionHandler {
         return;
       case 'SNAPSHOT_BEGIN':
         this.#beginSync(frame);
+        return;
+      case 'GRANT':
+        this.#owner.granted(frame);
         return;
       case 'LOG_DURABLE':
         if (this.#sink === undefined) throw protocolError('order', 'LOG_DURABLE of no sync');

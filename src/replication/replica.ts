@@ -18,6 +18,7 @@ import type { Connection, ConnectionHandler } from './connection.js';
 import { epochFacts } from './decision-facts.js';
 import { FullSyncLimits } from './full-sync-limits.js';
 import { type FullSyncSink, failureOf } from './full-sync-sink.js';
+import { HandoverRequest } from './handover.js';
 import type { FollowOptions, HostPort, Lag, LinkState, LinkStatus, ReplicationPorts } from './ports.js';
 import { type LinkOutcome, type LinkOwner, ReplicaLink } from './replica-link.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -69,6 +70,7 @@ export class Replica implements LinkOwner {
   #isStopped = false;
   #isDialling = false;
   #waitingForDecision: { resolve(decided: Decided): void; reject(error: Error): void }[] = [];
+  readonly #handover = new HandoverRequest();
   #said = '';
 
   constructor(
@@ -162,6 +164,19 @@ export class Replica implements LinkOwner {
     if (this.#link !== undefined) this.#link.finish(null, createError('ABORTED', 'a resync was asked for'));
     else if (!this.#isDialling) this.#dial();
     return decided;
+  }
+
+  /** Asks the primary to hand its role over; NOT_READY if this node does not stream, or the primary keeps it. */
+  async askHandover(term: number, listen: { readonly host: string; readonly port: number }): Promise<FrameOf<'GRANT'>> {
+    const link = this.#link;
+    if (link === undefined || this.#state !== 'streaming') {
+      throw createError('NOT_READY', 'only a replica that streams from its primary can take its role over');
+    }
+    const { clock, options } = this.ports;
+    // The primary gives up before this node does.
+    return await this.#handover.ask(clock, 3 * options.timeoutMs, () => {
+      link.askHandover({ type: 'HANDOVER', term, ...listen });
+    });
   }
 
   /** Takes nothing more from the primary; the connection stays for a last word by `stop`. */
@@ -283,6 +298,10 @@ export class Replica implements LinkOwner {
     this.ports.news();
   }
 
+  granted(grant: FrameOf<'GRANT'>): void {
+    this.#handover.answered(grant);
+  }
+
   installed(reason: FullReason): void {
     this.#begunSyncs = 0;
     this.#limits.completed(reason);
@@ -304,6 +323,7 @@ export class Replica implements LinkOwner {
 
   ended(outcome: LinkOutcome): void {
     this.#link = undefined;
+    this.#handover.giveUp(createError('TIMEOUT', 'the link was lost during the handover; promote without it'));
     if (this.#isStopped) return;
     if (outcome.kind === 'stop') {
       this.#askOperator(outcome.reason, outcome.details);

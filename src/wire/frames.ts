@@ -168,6 +168,20 @@ export const frames = {
     limit: 4_096,
     fields: { code: 'code', reason: 'reason?', message: 'text', retryAfterMs: 'u32' },
   },
+  HANDOVER: {
+    type: 19,
+    from: 'replica',
+    on: 'control',
+    limit: 2_048,
+    fields: { term: 'u32', host: 'text', port: 'u32' },
+  },
+  GRANT: {
+    type: 20,
+    from: 'primary',
+    on: 'control',
+    limit: 2_048,
+    fields: { term: 'u32', position: 'position', details: 'text' },
+  },
 } as const;
 
 export type FrameName = keyof typeof frames;

@@ -262,4 +262,30 @@ describe('two nodes', () => {
     expect((await cli(['put', replica.url, 'x', '1'])).code).toBe(0);
     expect((await cli(['status', replica.url, '--json'])).lines[0]).toMatchObject({ role: 'primary', link: null });
   });
+
+  test('hand the role over by command, and back, and refuse a write that too few would hold', async () => {
+    const listen = ['--listen', '127.0.0.1:0', '--heartbeat-ms', '100'];
+    const policy = ['--ack-replicas', '1', '--ack-level', 'applied', '--on-too-few-replicas', 'error'];
+    const one = await serve([place('one'), ...listen, ...policy]);
+    const alone = await cli(['put', one.url, 'a', '1', '--json']);
+    expect(alone.error).toMatchObject({
+      code: 'NOT_ENOUGH_REPLICAS',
+      retryable: true,
+      details: { needed: 1, have: 0 },
+    });
+    expect((await cli(['put', one.url, 'a', '0', '--replicas', '0'])).code).toBe(0);
+    const { host, port } = (await one.until('ready'))['listen'] as { host: string; port: number };
+    const two = await serve([place('two'), ...listen, ...policy, '--follow', `${host}:${port}`]);
+    await two.until('streaming');
+    expect((await cli(['put', one.url, 'a', '1'])).code).toBe(0);
+    expect((await cli(['get', two.url, 'a'])).stdout.toString()).toBe('1');
+    const promoted = await cli(['promote', two.url, '--handover', '--json']);
+    expect(promoted.code, promoted.stderr).toBe(0);
+    expect(promoted.lines[0]).toMatchObject({ role: 'primary', epoch: '2.0' });
+    expect(await one.until('role')).toMatchObject({ role: 'replica', cause: 'handover' });
+    await one.until('streaming');
+    const back = await http(one.url, 'POST', '/promote', { body: JSON.stringify({ handover: true, epoch: 7 }) });
+    expect(back.status).toBe(200);
+    expect((await cli(['status', one.url, '--json'])).lines[0]).toMatchObject({ role: 'primary', epoch: '7.0' });
+  });
 });
