@@ -79,6 +79,7 @@ Submitted EngineImpl::SubmitWork(EngineClient* client, const Work& work, bool ma
 Submitted EngineImpl::SubmitLocked(EngineClient* client, const Work& work, bool may_queue,
                                    bool* kick) {
   Submitted submitted;
+  (void)EndLeaseIfDueLocked();
   submitted.status = RefusalLocked();
   if (!submitted.status.ok()) return submitted;
   const bool needs_record = work.kind != log::RecordKind::kBatch || work.operations != 0;
@@ -167,7 +168,8 @@ Submitted EngineImpl::WaitForMemtablesLocked(const Work& work) {
 
 bool EngineImpl::DrainLocked() {
   bool appended = false;
-  while (!queue_.empty()) {
+  // A lease that ends fails what is queued.
+  while (!EndLeaseIfDueLocked() && !queue_.empty()) {
     Queued& queued = queue_.front();
     Completion completion;
     completion.ticket = queued.ticket;
@@ -321,6 +323,7 @@ Status EngineImpl::WaitFor(const Position& position, log::Durability level, uint
   const uint64_t generation = generation_count_;
   while (true) {
     const log::LogProgress progress = live_->log->progress();
+    (void)EndLeaseIfDueLocked();
     // A stop that a change of role ended before this thread looked, and offsets of another history.
     if (stops_ != stops) return last_stop_.With("position", ToText(position));
     if (generation_count_ != generation) {

@@ -269,7 +269,7 @@ class Engine {
   virtual uint32_t highest_term() const = 0;
   virtual bool complete() const = 0;  // false: replica whose first full sync is unfinished
   virtual RecoveryReport recovery() const = 0;
-  virtual Progress progress() const = 0;
+  virtual Progress progress() = 0;  // looks at the lease too
   virtual Position shipping_end() const = 0;
   virtual log::MetaState meta() const = 0;  // at the visible position
   virtual Counters counters() const = 0;
@@ -355,6 +355,12 @@ class Engine {
   // kAlreadyPrimary if primary, not fenced and term 0; kUsage if the term is not above the highest.
   virtual Result<Position> Promote(uint32_t term) = 0;
   virtual Status Demote() = 0;  // role replica; waits for commits in flight
+  // Until when (CLOCK_BOOTTIME) this node may be a primary; kNoLease: no coordinator decides it.
+  // Looked at when a record is appended and before it is acknowledged; behind it the primary is
+  // fenced. A later deadline revives nothing.
+  static constexpr uint64_t kNoLease = UINT64_MAX;
+  virtual void SetLease(uint64_t deadline_ms) = 0;
+  virtual uint64_t LeaseClockMs() const = 0;  // now, on the clock of leases
 
   // --- a replica's stream ---
   // Adopts the cluster id of the primary. Requires: no record here.

@@ -153,9 +153,11 @@ bool EngineImpl::complete() const {
   return complete_;
 }
 
-Progress EngineImpl::progress() const {
+Progress EngineImpl::progress() {
   const MutexLock lock(&commit_mutex_);
   const log::LogProgress log = live_->log->progress();
+  // Behind the look at the log: what it says was reached within the lease.
+  (void)EndLeaseIfDueLocked();
   Progress progress;
   progress.visible = live_->history.position();
   progress.written = log.written;
@@ -399,6 +401,7 @@ void EngineImpl::Housekeep() {
       if (!epoch_wanted) house_cond_.WaitFor(&commit_mutex_, kHousekeepingUs);
       if (stop_housekeeper_) return;
     }
+    EndLeaseIfDue();
     if (epoch_wanted) BeginWantedEpoch();
     ForgetFormerMark();
     ExpireViews();

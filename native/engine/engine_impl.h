@@ -71,7 +71,7 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   uint32_t highest_term() const override;
   bool complete() const override;
   RecoveryReport recovery() const override { return report_; }
-  Progress progress() const override;
+  Progress progress() override;
   Position shipping_end() const override;
   log::MetaState meta() const override;
   Counters counters() const override;
@@ -116,6 +116,8 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status SeeTerm(uint32_t term) override;
   Result<Position> Promote(uint32_t term) override;
   Status Demote() override;
+  void SetLease(uint64_t deadline_ms) override;
+  uint64_t LeaseClockMs() const override;
   Status AdoptCluster(const ClusterId& cluster) override;
   Result<Received> AppendReplicated(Slice records) override;
   void ApplyTicketShard(uint64_t ticket, uint32_t shard) override;
@@ -251,6 +253,10 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status PoisonStatus() const;
   Status SyncFully(uint64_t offset);
 
+  // lease.cc
+  bool EndLeaseIfDueLocked() REQUIRES(commit_mutex_);
+  void EndLeaseIfDue();
+
   // views.cc
   std::shared_ptr<ViewHandle> MakeViewLocked() REQUIRES(commit_mutex_);
   ViewId KeepView(std::shared_ptr<ViewHandle> view);
@@ -305,6 +311,7 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status stop_status_ GUARDED_BY(commit_mutex_);  // not OK: nothing is acknowledged any more
   Status last_stop_ GUARDED_BY(commit_mutex_);    // stays when a change of role ends the stop
   uint64_t stops_ GUARDED_BY(commit_mutex_) = 0;
+  uint64_t lease_deadline_ms_ GUARDED_BY(commit_mutex_) = kNoLease;
   bool poisoned_ GUARDED_BY(commit_mutex_) = false;
   bool closing_ GUARDED_BY(commit_mutex_) = false;
   bool closed_ GUARDED_BY(commit_mutex_) = false;

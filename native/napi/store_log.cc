@@ -168,6 +168,18 @@ napi_value Demote(StoreHandle& store, const Args& args) {
       [](engine::Engine* engine, Nothing*) { return engine->Demote(); }, AnswerNothing);
 }
 
+// setLease(deadline): a bigint of the lease's clock; 2^64 - 1: none.
+napi_value SetLease(StoreHandle& store, const Args& args) {
+  uint64_t deadline_ms = 0;
+  if (!ReadBig(args.env, args[0], "the deadline", &deadline_ms)) return nullptr;
+  store.engine()->SetLease(deadline_ms);
+  return nullptr;
+}
+
+napi_value LeaseClockMs(StoreHandle& store, const Args& args) {
+  return MakeBig(args.env, store.engine()->LeaseClockMs());
+}
+
 }  // namespace
 
 void AddLogMethods(std::vector<napi_property_descriptor>* methods) {
@@ -185,6 +197,8 @@ void AddLogMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("seeTerm", OnStore<SeeTerm>));
   methods->push_back(Method("promote", OnStore<Promote>));
   methods->push_back(Method("demote", OnStore<Demote>));
+  methods->push_back(Method("setLease", OnStore<SetLease>));
+  methods->push_back(Method("leaseClockMs", OnStore<LeaseClockMs>));
 }
 
 }  // namespace gapless::napi

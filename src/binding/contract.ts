@@ -45,6 +45,9 @@ export interface NativeOpenOptions {
   readonly newNodeId?: boolean;
 }
 
+/** Of `setLease`: no coordinator decides who is primary. */
+export const noLease: bigint = 0xffff_ffff_ffff_ffffn;
+
 /** Numbers of log::Durability. */
 export const durabilityCodes = { sync: 0, os: 1, memory: 2 } as const;
 export type DurabilityName = keyof typeof durabilityCodes;
@@ -474,6 +477,10 @@ export interface NativeStore {
   /** 0: highest seen plus one. */
   promote(term: number): Promise<Position>;
   demote(): Promise<void>;
+  /** Until when this node may be a primary, in `leaseClockMs`; `noLease`: for as long as nobody has a higher term. */
+  setLease(deadlineMs: bigint): void;
+  /** CLOCK_BOOTTIME: goes on while the machine sleeps. */
+  leaseClockMs(): bigint;
 
   // -- a replica's stream; one thread at a time --
   adoptCluster(clusterId: string): void;
