@@ -6,6 +6,7 @@ import { createError, GaplessError } from './errors.js';
 import { checkOption, type OptionSpec, refuseUnknown, replicationOptionTable, requireRecord } from './options.js';
 import { type Position, toPosition } from './position.js';
 import type {
+  CoordinateOptions,
   DemoteOptions,
   FollowOptions,
   HostPort,
@@ -67,6 +68,16 @@ export class CheckedReplication implements Replication {
       checkAddress(options.follow, 1, [], 'follow.');
     }
     return await this.#inner.demote(options);
+  }
+
+  async coordinate(options: CoordinateOptions): Promise<void> {
+    requireRecord('options', options);
+    refuseUnknown(options, ['coordinator', 'onError'], '');
+    requireRecord('option "coordinator"', options.coordinator);
+    if (typeof options.onError !== 'function') {
+      throw new TypeError(`option "onError" must be a function, not ${typeof options.onError}`);
+    }
+    await this.#inner.coordinate(options);
   }
 
   status(): ReplicationStatus {

@@ -59,6 +59,8 @@ export {
 export { type Position, parsePosition, parseVersion, toPosition, toSeq, toVersion, type Version } from './position.js';
 export type { Range, RangeOptions } from './range.js';
 export type { Entry } from './reads.js';
+export { type Candidate, type Coordinator, type Lease, staticCoordinator } from './replication/coordinator.js';
+export { type FileCoordinatorOptions, fileCoordinator } from './replication/file-coordinator.js';
 export type { Replication, ReplicationStatus } from './replication/ports.js';
 export type { Bytes } from './scratch.js';
 export type { SnapshotResult } from './snapshot.js';

@@ -9,17 +9,14 @@
 namespace gapless::engine {
 
 void EngineImpl::SetLease(uint64_t deadline_ms) {
-  {
-    const MutexLock lock(&commit_mutex_);
-    (void)EndLeaseIfDueLocked();
-    lease_deadline_ms_ = deadline_ms;
-  }
-  WakeClients();
+  const MutexLock lock(&commit_mutex_);
+  (void)EndLeaseIfDueLocked();
+  lease_deadline_ms_ = deadline_ms;
 }
 
 uint64_t EngineImpl::LeaseClockMs() const { return options_.clock->BoottimeMs(); }
 
-// True: it has just ended; clients are to be woken.
+// True: it has just ended. Wakes clients: their commits are in doubt from now on.
 bool EngineImpl::EndLeaseIfDueLocked() {
   if (lease_deadline_ms_ == kNoLease || role_ != Role::kPrimary || !stop_status_.ok()) return false;
   if (options_.clock->BoottimeMs() < lease_deadline_ms_) return false;
@@ -29,16 +26,13 @@ bool EngineImpl::EndLeaseIfDueLocked() {
                            "the lease ran out: this primary is fenced until it is promoted or "
                            "demoted")
                  .With("ownTerm", static_cast<int64_t>(own_term_)));
+  WakeClients();
   return true;
 }
 
 void EngineImpl::EndLeaseIfDue() {
-  bool ended = false;
-  {
-    const MutexLock lock(&commit_mutex_);
-    ended = EndLeaseIfDueLocked();
-  }
-  if (ended) WakeClients();
+  const MutexLock lock(&commit_mutex_);
+  (void)EndLeaseIfDueLocked();
 }
 
 }  // namespace gapless::engine

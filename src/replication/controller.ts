@@ -7,13 +7,15 @@
  */
 
 import { Progress } from '../binding/progress.js';
-import { createError, describeError } from '../errors.js';
+import { createError, describeError, GaplessError } from '../errors.js';
 import { emptyPosition, formatEpoch, type Position, parseEpoch, positionsEqual } from '../position.js';
 import type { FrameOf, Purpose, Side } from '../wire/frames.js';
 import type { Reason, Tier } from '../wire/names.js';
 import { Connection, type ConnectionHandler } from './connection.js';
+import { type ElectedNode, Elector } from './elector.js';
 import { addressOf, listenWords, type Successor } from './handover.js';
 import type {
+  CoordinateOptions,
   DemoteOptions,
   FollowOptions,
   HostPort,
@@ -47,6 +49,7 @@ export class ReplicationController implements Replication {
   #isHandingOver = false;
   /** While a term begins: what peers go on hearing. */
   #spokenEpoch: string | undefined;
+  #elector: Elector | undefined;
   /** Role changes, one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -79,21 +82,15 @@ export class ReplicationController implements Replication {
 
   async follow(options: FollowOptions): Promise<void> {
     this.#requireOpen();
-    await this.#oneAfterTheOther(async () => {
-      await this.#leave(createError('ABORTED', 'this node follows another one now'));
-      this.#progress.refresh();
-      if (this.#progress.isPrimary) await this.#becomeReplica();
-      await this.#followNow(options);
-    });
+    this.#requireUncoordinated();
+    await this.#oneAfterTheOther(() => this.#followOther(options, 'demote'));
   }
 
   async promote(options: PromoteOptions = {}): Promise<Promoted> {
     this.#requireOpen();
+    this.#requireUncoordinated();
     return this.#oneAfterTheOther(async () => {
-      this.#progress.refresh();
-      if (/^0+$/.test(this.#ports.store.identity().clusterId)) {
-        throw createError('NOT_READY', 'this node belongs to no cluster yet: it has nothing to promote');
-      }
+      this.#requireCluster();
       if (options.force !== true) this.#requirePromotable();
       if (options.handover !== true) return await this.#beginTerm(options.epoch ?? 0, 'promote');
       return await this.#beginTerm(await this.#askForTerm(options.epoch ?? 0), 'handover');
@@ -102,14 +99,22 @@ export class ReplicationController implements Replication {
 
   async demote(options: DemoteOptions = {}): Promise<{ readonly role: 'replica'; readonly position: Position }> {
     this.#requireOpen();
+    this.#requireUncoordinated();
     return this.#oneAfterTheOther(async () => {
-      await this.#becomeReplica();
+      await this.#becomeReplica('demote');
       if (options.follow !== undefined) {
         await this.#leave(createError('ABORTED', 'this node follows another one now'));
         await this.#followNow(options.follow);
       }
       return { role: 'replica' as const, position: this.#progress.visible };
     });
+  }
+
+  async coordinate({ coordinator, onError }: CoordinateOptions): Promise<void> {
+    this.#requireOpen();
+    if (this.#elector !== undefined) throw createError('EXISTS', 'a coordinator decides over this node already');
+    this.#elector = new Elector(coordinator, this.#electedNode(), this.#ports.clock, onError);
+    await this.#elector.start();
   }
 
   status(): ReplicationStatus {
@@ -183,6 +188,7 @@ export class ReplicationController implements Replication {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    await this.#elector?.close(this.#ports.options.timeoutMs);
     await this.#changing.catch(() => undefined);
     const closed = createError('CLOSED', 'the node closes');
     await this.#replica?.quiesce();
@@ -205,6 +211,17 @@ export class ReplicationController implements Replication {
     );
     this.#changing = next.catch(() => undefined);
     return next;
+  }
+
+  #requireUncoordinated(): void {
+    if (this.#elector === undefined) return;
+    throw createError('NOT_READY', 'a coordinator decides who is primary');
+  }
+
+  #requireCluster(): void {
+    this.#progress.refresh();
+    if (!/^0+$/.test(this.#ports.store.identity().clusterId)) return;
+    throw createError('NOT_READY', 'this node belongs to no cluster yet: it has nothing to promote');
   }
 
   #requirePromotable(): void {
@@ -252,11 +269,17 @@ export class ReplicationController implements Replication {
     return { role: 'primary', epoch: this.#progress.ownEpoch, position };
   }
 
-  async #becomeReplica(): Promise<void> {
+  async #followOther(options: FollowOptions, cause: RoleCause): Promise<void> {
+    await this.#leave(createError('ABORTED', 'this node follows another one now'));
+    await this.#becomeReplica(cause);
+    await this.#followNow(options);
+  }
+
+  async #becomeReplica(cause: RoleCause): Promise<void> {
     this.#progress.refresh();
     if (!this.#progress.isPrimary) return;
     await this.#ports.store.demote();
-    this.#becameReplica('demote');
+    this.#becameReplica(cause);
     this.#primary.dropSessions(createError('NOT_READY', 'this node became a replica'));
   }
 
@@ -293,6 +316,7 @@ export class ReplicationController implements Replication {
 
   async #giveRole(successor: Successor, request: FrameOf<'HANDOVER'>): Promise<void> {
     this.#progress.refresh();
+    this.#requireUncoordinated();
     if (!this.#progress.isPrimary || this.#progress.isFenced) throw createError('NOT_READY', 'it has no role to give');
     if (!successor.isInReach) throw createError('NOT_READY', 'the successor does not stream, or is not consistent');
     const term = request.term === 0 ? this.#highestTerm + 1 : request.term;
@@ -392,6 +416,59 @@ export class ReplicationController implements Replication {
     if (!this.#progress.isComplete) return 'joining';
     if (replica?.isSyncing === true) return 'syncing';
     return replica?.state === 'catching_up' ? 'catching_up' : 'serving';
+  }
+
+  // -- coordinator --
+
+  #electedNode(): ElectedNode {
+    const { store } = this.#ports;
+    const controller = this;
+    return {
+      nodeId: store.identity().nodeId,
+      get address() {
+        return controller.#primary.address;
+      },
+      get highestTerm() {
+        return Math.max(controller.#highestTerm, store.state().highestTerm);
+      },
+      get dataTerm() {
+        controller.#progress.refresh();
+        return parseEpoch(controller.#progress.visible.epoch).term;
+      },
+      get isLeading() {
+        controller.#progress.refresh();
+        return controller.#progress.isPrimary && !controller.#progress.isFenced;
+      },
+      get isPromotable() {
+        return controller.#isPromotable();
+      },
+      setLease: (deadlineMs) => store.setLease(deadlineMs),
+      leaseClockMs: () => store.leaseClockMs(),
+      seeTerm: (term) => this.#seeTerm(term, 'coordinator'),
+      promote: async (term) => {
+        await this.#oneAfterTheOther(() => this.#beginTerm(term, 'coordinator'));
+      },
+      follow: (address) => this.#oneAfterTheOther(() => this.#obey(address)),
+    };
+  }
+
+  #isPromotable(): boolean {
+    try {
+      this.#requireCluster();
+      this.#requirePromotable();
+      return true;
+    } catch (error) {
+      if (error instanceof GaplessError) return false;
+      throw error;
+    }
+  }
+
+  /** Another node has the lease. */
+  async #obey(address: HostPort | null): Promise<void> {
+    await this.#becomeReplica('coordinator');
+    const { host, port } = this.#replica?.target ?? {};
+    if (this.#isClosed || address === null || (host === address.host && port === address.port)) return;
+    await this.#followOther(address, 'coordinator');
   }
 
   // -- terms --

@@ -13,6 +13,7 @@ import type { CompressionName, NativeAddon, NativeStore } from '../binding/contr
 import type { Position } from '../position.js';
 import type { FullReason, Reason, Tier } from '../wire/names.js';
 import type { ReplicationTasks } from '../workers/replication-tasks.js';
+import type { Coordinator } from './coordinator.js';
 import type { Network } from './transport.js';
 
 /** Who this node is and how far it has come. */
@@ -50,7 +51,7 @@ export type ApplyTarget = NodeFacts &
     | 'positionAt'
   >;
 /** Fencing and roles. */
-export type TermStore = Pick<NativeStore, 'seeTerm' | 'promote' | 'demote'>;
+export type TermStore = Pick<NativeStore, 'seeTerm' | 'promote' | 'demote' | 'setLease' | 'leaseClockMs'>;
 export type ReplicationStore = LogSource & SnapshotSource & ApplyTarget & TermStore;
 
 /** The pure functions of the addon. */
@@ -149,6 +150,11 @@ export interface PromoteOptions {
   readonly force?: boolean | undefined;
   /** The primary stops writing, this node gets everything, and takes over; nothing is lost. */
   readonly handover?: boolean | undefined;
+}
+export interface CoordinateOptions {
+  readonly coordinator: Coordinator;
+  /** The coordinator, or this node, could not do what it should; it is tried again. Must not throw. */
+  readonly onError: (error: unknown) => void;
 }
 export interface Promoted {
   readonly role: 'primary';
@@ -358,6 +364,11 @@ export interface Replication {
   follow(options: FollowOptions): Promise<void>;
   promote(options?: PromoteOptions): Promise<Promoted>;
   demote(options?: DemoteOptions): Promise<{ readonly role: 'replica'; readonly position: Position }>;
+  /**
+   * From now on a coordinator decides who is primary: promote, demote and follow are refused. Resolves behind the first
+   * attempt. A node acknowledges nothing without a lease from here on; write nothing before.
+   */
+  coordinate(options: CoordinateOptions): Promise<void>;
   status(): ReplicationStatus;
   /** Resolves once `replicas` (default 1) replicas hold the position at the level (default durable). IN_DOUBT. */
   waitFor(position: Position, options?: ReplicaWaitOptions): Promise<void>;

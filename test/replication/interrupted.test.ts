@@ -79,7 +79,7 @@ describe('an interrupted full sync', () => {
     120_000 + cuts * 4000,
   );
 
-  test('whose control connection broke resumes the same snapshot, and what was written meanwhile arrives once', async () => {
+  test('whose control connection broke resumes its snapshot, and what was written meanwhile arrives once', async () => {
     const { primary, proxy } = await proxied();
     await fillLarge(primary, 8);
     let isCut = false;

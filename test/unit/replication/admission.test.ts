@@ -4,11 +4,13 @@ import { ManualClock } from '../../../dist/base/clock.js';
 import type { Progress } from '../../../dist/binding/progress.js';
 import type { Connection, ConnectionHandler } from '../../../dist/replication/connection.js';
 import { defaultReplicationOptions, type ReplicationPorts } from '../../../dist/replication/ports.js';
-import { Primary, unauthenticatedMax } from '../../../dist/replication/primary.js';
+import { Primary, type PrimaryHooks, unauthenticatedMax } from '../../../dist/replication/primary.js';
 import type { PrimarySession } from '../../../dist/replication/primary-session.js';
 import { ResyncTally } from '../../../dist/replication/resync-tally.js';
 import type { Channel } from '../../../dist/replication/transport.js';
 import type { Hello } from '../../../dist/wire/hello.js';
+
+const noHooks: PrimaryHooks = { upstream: () => undefined, handover: () => undefined };
 
 test('two connections that come for a dead one at the same time are not both admitted', async () => {
   const ports = {
@@ -16,9 +18,10 @@ test('two connections that come for a dead one at the same time are not both adm
     options: defaultReplicationOptions,
     store: { identity: () => ({ nodeId: 'primary' }) },
   } as unknown as ReplicationPorts;
-  const primary = new Primary(ports, {} as Progress, new ResyncTally(), () => {
+  const connect = (): never => {
     throw new Error('nobody connects here');
-  });
+  };
+  const primary = new Primary(ports, {} as Progress, new ResyncTally(), connect, noHooks);
   const session = (isAlive: boolean): PrimarySession =>
     ({
       nodeId: 'replica',
@@ -52,7 +55,7 @@ async function listening() {
       },
     },
   } as unknown as ReplicationPorts;
-  const primary = new Primary(ports, {} as Progress, new ResyncTally(), (_channel, handler) => {
+  const connect = (_channel: Channel, handler: ConnectionHandler): Connection => {
     const mine = { handler, isGone: false, failure: undefined as unknown };
     made.push(mine);
     return {
@@ -66,7 +69,8 @@ async function listening() {
         mine.failure = error;
       },
     } as unknown as Connection;
-  });
+  };
+  const primary = new Primary(ports, {} as Progress, new ResyncTally(), connect, noHooks);
   await primary.listen({ host: 'here', port: 1 });
   const arrive = () => {
     accept({ destroy: () => undefined } as unknown as Channel);
