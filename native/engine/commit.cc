@@ -304,7 +304,7 @@ log::RecordHeader EngineImpl::AppendOwnLocked(const Work& work, Slice body) {
   live.head = after;
   live.head_clock = header.timestamp;
   if (sink_ != nullptr) sink_->OnAppend(before.offset, Slice(bytes, sizeof bytes), body, after);
-  const log::RecordView record{header, body};
+  const log::RecordView record{header, body, Slice()};
   ReplayRecord(record, before, after, &live.store, &live.history);
   ++counters_.committed_records;
   counters_.committed_operations += work.operations;

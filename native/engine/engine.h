@@ -148,6 +148,17 @@ struct Progress {
   bool below_former_mark = false;
 };
 
+// What a history lost when it went back to a position that it shares with its primary's.
+struct Divergence {
+  Position common;
+  Position to;  // where it ended
+  uint64_t records = 0;
+  uint64_t operations = 0;
+  uint64_t bytes = 0;
+  std::string file;               // in lost/; empty: there was nothing to save
+  std::vector<std::string> keys;  // the first ten that it touched
+};
+
 struct RecoveryReport {
   std::string outcome;  // "skipped", "restored", "refused" (resync is decided above)
   std::string reason;   // "new", "no_snapshot", "equal", "ahead", ...
@@ -155,6 +166,7 @@ struct RecoveryReport {
   uint64_t ms = 0;
   std::optional<log::TailCut> cut;
   uint64_t replayed_records = 0;
+  std::optional<Divergence> rewound;  // a rewind that a crash had cut short was ended
 };
 
 // A read view: MVCC at one position. Released by ReleaseView or by view_max_age_ms.
@@ -387,6 +399,19 @@ class Engine {
   // with some of its own open: behind them no other ticket has its turn. Waits.
   virtual Status FinishTickets() = 0;
   virtual Result<std::unique_ptr<GenerationBuilder>> NewGeneration() = 0;
+  // Gives up everything behind `common`, a position of this replica's history, after saving its
+  // operations to lost/ (DESIGN section 8). Reads that run and views stay on the old state. Waits;
+  // one of the stream's methods. Refused, with nothing changed: kPositionUnavailable (reason
+  // undo_unavailable), kPositionNotInHistory (chain_mismatch), kNeedsOperator (lost_full),
+  // kCorrupt, kConflict (a full sync is under way). A failure behind that poisons the store; the
+  // next open goes on.
+  virtual Result<Divergence> Rewind(const Position& common, uint64_t lost_max_bytes) = 0;
+  // Positions that Rewind can start from, the newest first.
+  virtual std::vector<Position> kept_checkpoints() const = 0;
+  // Saves what a full sync is going to replace: everything behind `common`, or, without one, the
+  // whole retained log. Refused as by Rewind. Waits.
+  virtual Result<Divergence> SaveSuffix(const std::optional<Position>& common,
+                                        uint64_t lost_max_bytes) = 0;
 };
 
 class ReadScope {

@@ -82,6 +82,8 @@ Status EngineImpl::Close() {
     if (options_.read_only) return Status::Ok();
     const uint64_t generation = live_->number();
     return UpdateState([&](NodeState* state) {
+      // A rewind that failed goes on at the next open, whatever its log holds.
+      if (state->intent == Intent::kRewind) return;
       state->durable_mark = end.offset;
       state->generation = generation;
     });
@@ -250,7 +252,7 @@ void EngineImpl::SetSink(CommitSink* sink) {
 
 void EngineImpl::ShowVisibleLocked() {
   const History& history = live_->history;
-  visible_.Store(Visible{history.position(), history.clock(), live_->number()});
+  visible_.Store(Visible{history.position(), history.clock(), live_->id()});
   if (sink_ != nullptr) sink_->OnApplied(history.position());
   if (!awaited_.empty()) OpenAwaitedLocked(history.position());
 }
@@ -325,7 +327,7 @@ void EngineImpl::OnLogPoisoned(const Generation* from, const Status& why) {
   WakeClients();
 }
 
-void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
+void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next, bool same_files) {
   StartUpkeep(next.get());
   const std::shared_ptr<Generation> live = next;
   std::shared_ptr<Generation> old;
@@ -339,12 +341,14 @@ void EngineImpl::InstallGeneration(std::shared_ptr<Generation> next) {
     tickets_.clear();
     ticket_bytes_ = 0;
     told_floor_.reset();
+    // Behind a rewind the log can be read again in the step that shows the new history.
+    rewind_phase_ = RewindPhase::kNone;
     ++generation_count_;
     ship_limit_ = UINT64_MAX;
     if (sink_ != nullptr) sink_->OnHistoryReset(live_->history.position().offset);
     ShowVisibleLocked();
     ShowShippingLocked();
-    retired_.push_back(Retired{old, options_.clock->MonotonicUs()});
+    retired_.push_back(Retired{old, options_.clock->MonotonicUs(), same_files});
     SealIfDueLocked();
     progress_cond_.NotifyAll();
     house_cond_.NotifyAll();
@@ -377,7 +381,7 @@ void EngineImpl::DropRetired(bool all) {
     // Its end no longer matters: nothing is published, and a file that stays is removed at the next
     // open.
     (void)entry.generation->log->Close([](const Position&) { return Status::Ok(); });
-    (void)io::RemoveTree(options_.fs, entry.generation->path());
+    if (!entry.keeps_files) (void)io::RemoveTree(options_.fs, entry.generation->path());
   }
 }
 

@@ -125,6 +125,10 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status PublishTicket(uint64_t ticket) override;
   Status FinishTickets() override;
   Result<std::unique_ptr<GenerationBuilder>> NewGeneration() override;
+  Result<Divergence> Rewind(const Position& common, uint64_t lost_max_bytes) override;
+  std::vector<Position> kept_checkpoints() const override;
+  Result<Divergence> SaveSuffix(const std::optional<Position>& common,
+                                uint64_t lost_max_bytes) override;
 
   // --- doors ---
   const std::string& path() const { return path_; }
@@ -135,15 +139,18 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Status UpdateState(const std::function<void(NodeState*)>& change);
   // Takes the place of the live generation: CURRENT names it already, its log is open. Readers of
   // the old one stay there; its files go with the last of them, or after viewMaxAge.
-  void InstallGeneration(std::shared_ptr<Generation> next);
+  // A rewound generation has the files of the one that it replaces (`same_files`).
+  void InstallGeneration(std::shared_ptr<Generation> next, bool same_files = false);
   // Names `next` in STATE and CURRENT and installs it (generation_builder.cc).
   Status SwitchGeneration(std::shared_ptr<Generation> next, const Counters& spilled, bool* named);
-  // One generation is built at a time; false: another one is.
+  // One generation is built or rewound at a time; false: another one is.
   bool BeginBuilding() { return !building_.exchange(true); }
   void EndBuilding() { building_.store(false); }
 
  private:
   enum class EpochPhase : uint8_t { kNone, kWanted, kBegun };
+  // kSettled: nothing is appended or sealed; kCut: the log is not read either.
+  enum class RewindPhase : uint8_t { kNone, kSettled, kCut };
   struct Queued {
     EngineClient* client = nullptr;
     uint64_t ticket = 0;
@@ -186,6 +193,7 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   struct Retired {
     std::shared_ptr<Generation> generation;
     uint64_t since_us = 0;
+    bool keeps_files = false;  // they belong to the live one
   };
 
   // engine_impl.cc
@@ -269,6 +277,21 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   Result<std::shared_ptr<ViewHandle>> FindView(ViewId view);
   bool PinIsOld(const ViewHandle& view) const;
 
+  Result<std::shared_ptr<Generation>> BeginLogReading();
+  void EndLogReading();
+
+  // rewind_engine.cc
+  struct Rewinding;
+  Status SettleForRewind(Rewinding* rewinding);
+  Status PrepareRewind(Rewinding* rewinding);
+  Status SaveForRewind(Rewinding* rewinding);
+  Status CutForRewind(Rewinding* rewinding);
+  Result<Divergence> RewindAlone(const Position& common, uint64_t lost_max_bytes);
+  Result<Divergence> SaveBetween(Generation* live, uint64_t from, const Position& end,
+                                 uint64_t lost_max_bytes);
+  void SetRewindPhase(RewindPhase phase);
+  Status PoisonByRewind(const Status& why);
+
   // replica_stream.cc
   struct Incoming;
   Status CheckIncoming(Slice records, Incoming* incoming);
@@ -330,6 +353,8 @@ class EngineImpl final : public Engine, private GenerationOwner, private UpkeepO
   std::deque<std::shared_ptr<Ticket>> tickets_ GUARDED_BY(commit_mutex_);
   bool receiving_ GUARDED_BY(commit_mutex_) = false;  // appended, and its ticket not kept yet
   bool promoting_ GUARDED_BY(commit_mutex_) = false;  // another primary's records are refused
+  RewindPhase rewind_phase_ GUARDED_BY(commit_mutex_) = RewindPhase::kNone;
+  uint32_t log_readings_ GUARDED_BY(commit_mutex_) = 0;  // reads of the live log that run
   std::vector<Retired> retired_ GUARDED_BY(commit_mutex_);
   std::unordered_map<ViewId, Awaited> awaited_ GUARDED_BY(commit_mutex_);  // views still to open
   bool stop_housekeeper_ GUARDED_BY(commit_mutex_) = false;

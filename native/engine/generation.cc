@@ -2,10 +2,19 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "engine/upkeep.h"
 
 namespace gapless::engine {
+namespace {
+
+uint64_t NextId() {
+  static std::atomic<uint64_t> last{0};
+  return last.fetch_add(1) + 1;
+}
+
+}  // namespace
 
 log::MetaState History::Snapshot::ToMeta() const {
   log::MetaState meta = *lists;
@@ -39,7 +48,7 @@ Epoch EpochOfSeq(const log::MetaState& lists, uint64_t seq) {
 }
 
 Generation::Generation(uint64_t number, std::string path, const table::StoreOptions& options)
-    : store(options), number_(number), path_(std::move(path)) {}
+    : store(options), id_(NextId()), number_(number), path_(std::move(path)) {}
 
 // The threads first: what works on runs needs the log, and its flusher calls back until it is
 // joined, and needs what is declared behind it.

@@ -67,6 +67,8 @@ class Generation final : public log::LogListener {
   Generation& operator=(const Generation&) = delete;
 
   uint64_t number() const { return number_; }
+  // Unique in this process: a rewind makes another generation of the same number.
+  uint64_t id() const { return id_; }
   const std::string& path() const { return path_; }
 
   // Until Attach, and again behind Detach, the log's calls end here; a poisoning is told with
@@ -91,6 +93,7 @@ class Generation final : public log::LogListener {
   void OnSpaceBack() override;
   void OnPoisoned(const Status& why) override;
 
+  const uint64_t id_;
   const uint64_t number_;
   const std::string path_;
   Mutex owner_mutex_;  // taken before the commit mutex

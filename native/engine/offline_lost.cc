@@ -1,8 +1,11 @@
 // Writing and reading files of lost/. See the header.
 #include "engine/offline_lost.h"
 
+#include <algorithm>
+
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "engine/offline_read.h"
 #include "io/file_names.h"
 
 namespace gapless::engine {
@@ -68,6 +71,14 @@ Status DecodeHeader(Slice bytes, const std::string& file, LostHeader* header) {
   return Status::Ok();
 }
 
+bool IsLostName(Slice name) {
+  uint32_t term = 0;
+  uint32_t run = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+  return io::ParseLostName(name, &term, &run, &first, &last);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LostWriter>> LostWriter::Begin(io::FileSystem* fs, const std::string& path,
@@ -116,7 +127,7 @@ Status LostWriter::Publish(const LostHeader& header) {
 }
 
 Status ReadLostFile(io::FileSystem* fs, const std::string& path, LostHeader* header,
-                    const std::function<bool(const LostEntry&)>& each) {
+                    const std::function<bool(const LostEntry&)>& each, uint64_t begin) {
   Result<std::unique_ptr<io::File>> opened = fs->Open(path, io::OpenMode::kRead);
   if (!opened.ok()) return opened.status();
   io::File* const file = opened.value().get();
@@ -127,7 +138,7 @@ Status ReadLostFile(io::FileSystem* fs, const std::string& path, LostHeader* hea
   RETURN_IF_ERROR(file->ReadAt(0, head, sizeof head, &got));
   RETURN_IF_ERROR(DecodeHeader(Slice(head, got), path, header));
   std::string bytes;
-  for (uint64_t at = kLostHeaderBytes; at < size.value();) {
+  for (uint64_t at = begin; at < size.value();) {
     RETURN_IF_ERROR(file->ReadAt(at, head, kLostEntryBytes, &got));
     const bool known = got == kLostEntryBytes && LoadU32(head) == kLostEntryMagic &&
                        Crc32c(Slice(head, 28)) == LoadU32(head + 28);
@@ -143,11 +154,46 @@ Status ReadLostFile(io::FileSystem* fs, const std::string& path, LostHeader* hea
                              at + kLostEntryBytes)
           .With("what", "body_crc");
     }
-    const LostEntry entry{LoadU32(head + 4) == kEntryWhole, LoadU64(head + 8), bytes};
-    if (!each(entry)) return Status::Ok();
     at += kLostEntryBytes + AlignUp8(length);
+    if (!each({LoadU32(head + 4) == kEntryWhole, LoadU64(head + 8), bytes, at})) {
+      return Status::Ok();
+    }
   }
   return Status::Ok();
+}
+
+Result<std::vector<LostFile>> ListLost(io::FileSystem* fs, const std::string& path) {
+  const Result<std::unique_ptr<io::FileLock>> lock =
+      LockStore(fs, io::SystemClock(), path, io::LockMode::kShared);
+  if (!lock.ok()) return lock.status();
+  std::vector<LostFile> files;
+  const std::string directory = io::JoinPath(path, io::kLostDirectory);
+  const Result<bool> exists = fs->Exists(directory);
+  if (!exists.ok()) return exists.status();
+  if (!exists.value()) return files;
+  const Result<std::vector<std::string>> names = fs->List(directory);
+  if (!names.ok()) return names.status();
+  for (const std::string& name : names.value()) {
+    if (!IsLostName(name)) continue;
+    LostFile file;
+    file.name = name;
+    RETURN_IF_ERROR(ReadLostFile(fs, io::JoinPath(directory, name), &file.header,
+                                 [](const LostEntry&) { return false; }));
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+Status VisitLost(io::FileSystem* fs, const std::string& path, const std::string& name,
+                 uint64_t begin, LostHeader* header,
+                 const std::function<bool(const LostEntry&)>& each) {
+  const std::string file = io::JoinPath(io::JoinPath(path, io::kLostDirectory), name);
+  const Result<bool> exists = IsLostName(name) ? fs->Exists(file) : Result<bool>(false);
+  if (!exists.ok()) return exists.status();
+  if (!exists.value()) {
+    return Status::Error(Code::kNotFound, "there is no such file in lost/").WithFile(file, -1);
+  }
+  return ReadLostFile(fs, file, header, each, std::max<uint64_t>(begin, kLostHeaderBytes));
 }
 
 }  // namespace gapless::engine

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "io/file_system.h"
@@ -38,6 +39,7 @@ struct LostEntry {
   bool whole = false;
   uint64_t offset = 0;
   Slice bytes;
+  uint64_t next = 0;  // byte of the file behind it, when it was read
 };
 
 class LostWriter {
@@ -62,6 +64,19 @@ class LostWriter {
 // Verifies the header and each entry in turn; ends when `each` returns false. kCorrupt with file
 // and offset, kFormatUnsupported.
 Status ReadLostFile(io::FileSystem* fs, const std::string& path, LostHeader* header,
-                    const std::function<bool(const LostEntry&)>& each);
+                    const std::function<bool(const LostEntry&)>& each,
+                    uint64_t begin = kLostHeaderBytes);
+
+struct LostFile {
+  std::string name;
+  LostHeader header;
+};
+// Under the shared lock: the files of a closed store's lost/, in the order of their names.
+Result<std::vector<LostFile>> ListLost(io::FileSystem* fs, const std::string& path);
+// The entries of one of them, from the byte `begin` on (0: the first). No lock: what has its name
+// is never changed. kNotFound.
+Status VisitLost(io::FileSystem* fs, const std::string& path, const std::string& name,
+                 uint64_t begin, LostHeader* header,
+                 const std::function<bool(const LostEntry&)>& each);
 
 }  // namespace gapless::engine

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "engine/generation_builder.h"
+#include "engine/rewind.h"
 #include "io/file_names.h"
 
 namespace gapless::engine {
@@ -126,6 +127,13 @@ Status ApplyOpenFlags(const std::string& path, const Options& options, StoreFile
   return Status::Ok();
 }
 
+Status EndRewind(const std::optional<Divergence>& rewound, StoreFiles* files,
+                 RecoveryReport* report) {
+  if (!rewound) return Status::Ok();
+  report->rewound = rewound;
+  return files->state->Update(WithoutRewind(files->state->state()));
+}
+
 Result<std::shared_ptr<EngineImpl>> OpenFirst(const std::string& path, const Options& options) {
   const auto mode = options.read_only ? io::LockMode::kShared : io::LockMode::kExclusive;
   Result<std::unique_ptr<io::FileLock>> lock = LockDirectory(options.fs, options.clock, path, mode);
@@ -133,10 +141,17 @@ Result<std::shared_ptr<EngineImpl>> OpenFirst(const std::string& path, const Opt
   RETURN_IF_ERROR(CreateIfNeeded(path, options));
   Result<StoreFiles> files = ReadStoreFiles(options.fs, path, options.read_only);
   if (!files.ok()) return files.status();
+  std::optional<Divergence> rewound;
+  if (files.value().state->state().intent == Intent::kRewind && !options.read_only) {
+    Result<Divergence> continued = ContinueRewind(options.fs, options.clock, path, &files.value());
+    if (!continued.ok()) return continued.status();
+    rewound = std::move(continued.value());
+  }
   Result<Recovered> recovered = RecoverGeneration(options, path, files.value());
   if (!recovered.ok()) return recovered.status();
   // Only a directory that can be served is changed.
-  Status flags = ApplyOpenFlags(path, options, &files.value());
+  Status flags = EndRewind(rewound, &files.value(), &recovered.value().report);
+  if (flags.ok()) flags = ApplyOpenFlags(path, options, &files.value());
   if (flags.ok() && !options.read_only) flags = SettleSwitch(options.fs, path, &files.value());
   if (flags.ok() && !options.read_only) {
     flags = RemoveOlderGenerations(options.fs, path, files.value().generation);

@@ -94,7 +94,8 @@ Status EngineImpl::AppendIncoming(Incoming* incoming, size_t* appended) {
   size_t at = 0;
   const MutexLock lock(&commit_mutex_);
   while (*appended < ticket.records.size()) {
-    const bool taking = role_ == Role::kReplica && !promoting_;
+    const bool taking =
+        role_ == Role::kReplica && !promoting_ && rewind_phase_ == RewindPhase::kNone;
     if (poisoned_ || closing_ || !taking || live_ != ticket.generation) {
       return poisoned_ ? stop_status_ : Status::Error(Code::kClosed, "the stream was ended");
     }
@@ -135,6 +136,9 @@ Result<Engine::Received> EngineImpl::AppendReplicated(Slice records) {
     if (options_.read_only) return Status::Error(Code::kReadOnly, "opened read-only");
     if (role_ != Role::kReplica || promoting_) {
       return Status::Error(Code::kAlreadyPrimary, "a primary takes no records of others");
+    }
+    if (rewind_phase_ != RewindPhase::kNone) {
+      return Status::Error(Code::kNotReady, "the store is being rewound");
     }
     incoming.ticket->generation = live_;
     incoming.cluster = shown_identity_.cluster;

@@ -20,7 +20,7 @@ constexpr size_t kFormerMarkAt = 48;
 constexpr size_t kIntentAt = 56;
 constexpr size_t kPaddedCountAt = 60;
 constexpr size_t kIntentCommonAt = 64;
-constexpr size_t kIntentCheckpointAt = 96;
+constexpr size_t kIntentEndAt = 96;
 constexpr size_t kGenerationAt = 128;
 constexpr size_t kReservedAt = 136;
 constexpr size_t kPaddedAt = 160;
@@ -61,7 +61,7 @@ std::string EncodeStateSlot(const NodeState& state) {
   StoreU32(to + kIntentAt, static_cast<uint32_t>(state.intent));
   StoreU32(to + kPaddedCountAt, static_cast<uint32_t>(state.padded.size()));
   EncodePosition(state.intent_common, to + kIntentCommonAt);
-  EncodePosition(state.intent_checkpoint, to + kIntentCheckpointAt);
+  EncodePosition(state.intent_end, to + kIntentEndAt);
   StoreU64(to + kGenerationAt, state.generation);
   char* padded = to + kPaddedAt;
   for (const log::PaddedRange& range : state.padded) {
@@ -99,7 +99,7 @@ Result<NodeState> DecodeStateSlot(Slice bytes, const std::string& file, uint64_t
   state.former_mark = LoadU64(bytes.data() + kFormerMarkAt);
   state.intent = static_cast<Intent>(LoadU32(bytes.data() + kIntentAt));
   state.intent_common = DecodePosition(bytes.data() + kIntentCommonAt);
-  state.intent_checkpoint = DecodePosition(bytes.data() + kIntentCheckpointAt);
+  state.intent_end = DecodePosition(bytes.data() + kIntentEndAt);
   state.generation = LoadU64(bytes.data() + kGenerationAt);
   for (uint32_t i = 0; i < padded_count; ++i) {
     const char* at = bytes.data() + kPaddedAt + size_t{i} * 2 * kPositionBytes;

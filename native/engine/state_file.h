@@ -39,7 +39,7 @@ struct NodeState {
   uint64_t former_mark = 0;
   Intent intent = Intent::kNone;
   Position intent_common;
-  Position intent_checkpoint;
+  Position intent_end;      // of a rewind: the durable end of the log when it began
   uint64_t generation = 0;  // that durable_mark speaks of
   std::vector<log::PaddedRange> padded;
   bool operator==(const NodeState&) const = default;

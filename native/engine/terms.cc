@@ -273,6 +273,9 @@ Result<Position> EngineImpl::Promote(uint32_t term) {
     {
       const MutexLock lock(&commit_mutex_);
       if (poisoned_ || closing_) return stop_status_.ok() ? RefusalLocked() : stop_status_;
+      if (rewind_phase_ != RewindPhase::kNone) {
+        return Status::Error(Code::kNotReady, "the store is being rewound");
+      }
       if (role_ == Role::kPrimary && !fenced_ && term == 0) {
         return Status::Error(Code::kAlreadyPrimary, "this node is the primary");
       }

@@ -59,7 +59,7 @@ Upkeep::Upkeep(Generation* generation, const Options& options, const ClusterId& 
       limit_(options.memtable_bytes),
       checkpoint_(generation->checkpoints->newest()->meta.position),
       // Numbers of one generation mean nothing in another.
-      last_compaction_(generation->number() << 32),
+      last_compaction_(generation->id() << 32),
       bucket_(options.merge_rate_bytes) {}
 
 Upkeep::~Upkeep() { Stop(); }
@@ -101,6 +101,15 @@ void Upkeep::Stop() {
   const MutexLock threads(&threads_mutex_);
   flusher_.Join();
   merger_.Join();
+}
+
+void Upkeep::Resume() {
+  {
+    const MutexLock lock(&mutex_);
+    stop_ = closing_ = merging_ended_ = false;
+  }
+  // A thread that cannot be started now is started by the housekeeper.
+  (void)Start();
 }
 
 // Why nothing new is begun any more.

@@ -67,6 +67,8 @@ class Upkeep {
   bool flushes() const { return flushes_.load(); }
   // Ends everything where it stands and joins. Idempotent.
   void Stop();
+  // Goes on behind Stop, for a caller that has to change its mind.
+  void Resume();
 
   // --- commit mutex ---
   // Looks at the memtables, behind everything that was applied to them. True: they ought to be

@@ -106,6 +106,7 @@ Position EngineImpl::UndoFloor(const Generation* of, const Position& head) const
 void EngineImpl::SealIfDueLocked() {
   Generation& live = *live_;
   if (live.upkeep == nullptr || poisoned_ || !tickets_.empty()) return;
+  if (rewind_phase_ != RewindPhase::kNone) return;
   if (live.upkeep->SealIsDue(live.history.position().offset)) live.upkeep->Seal(live.history);
 }
 
@@ -166,6 +167,9 @@ Result<uint64_t> EngineImpl::WantCheckpoint(std::shared_ptr<Generation>* live) {
   if (closing_ || closed_) return Status::Error(Code::kClosed, "the store is closed");
   if (options_.read_only) return Status::Error(Code::kReadOnly, "the store was opened read-only");
   if (poisoned_) return stop_status_;
+  if (rewind_phase_ != RewindPhase::kNone) {
+    return Status::Error(Code::kNotReady, "the store is being rewound");
+  }
   *live = live_;
   const uint64_t visible = live_->history.position().offset;
   if (visible > live_->upkeep->checkpoint().offset) {
@@ -196,7 +200,7 @@ Result<std::optional<CompactReport>> EngineImpl::AwaitCompact(uint64_t compactio
                                                               uint64_t timeout_ms) {
   const std::shared_ptr<Generation> live = Live();
   if (live->upkeep == nullptr) return Status::Error(Code::kReadOnly, "opened read-only");
-  if (compaction >> 32 != live->number()) {
+  if (compaction >> 32 != live->id()) {
     return Status::Error(Code::kInDoubt, "the history was replaced while this was waited for");
   }
   return live->upkeep->AwaitCompact(compaction, timeout_ms * 1000);

@@ -26,8 +26,7 @@ class Scope final : public ReadScope {
   // The newest visible position, if `visible` is still that behind taking the guard.
   bool Take(const Visible& visible) {
     guard_.emplace(&generation_->store);
-    if (guard_->visible_seq() != visible.position.seq ||
-        visible.generation != generation_->number()) {
+    if (guard_->visible_seq() != visible.position.seq || visible.generation != generation_->id()) {
       guard_.reset();
       return false;
     }
@@ -408,24 +407,48 @@ Result<std::unique_ptr<snapshot::EntrySource>> EngineImpl::PinnedShard(uint64_t 
       std::make_unique<ShardSource>(std::move(view), flow, options_.clock));
 }
 
-Result<log::LogChunk> EngineImpl::ReadLog(uint64_t from, uint64_t max_bytes) {
-  std::shared_ptr<Generation> live;
-  uint64_t until = 0;
-  {
-    const MutexLock lock(&commit_mutex_);
-    live = live_;
-    until = ShippingLocked(live->log->progress()).offset;
+// While a rewind cuts the log nobody reads it; what reads it already ends first.
+Result<std::shared_ptr<Generation>> EngineImpl::BeginLogReading() {
+  const MutexLock lock(&commit_mutex_);
+  if (rewind_phase_ == RewindPhase::kCut) {
+    return Status::Error(Code::kNotReady, "the store is being rewound");
   }
+  ++log_readings_;
+  return live_;
+}
+
+void EngineImpl::EndLogReading() {
+  const MutexLock lock(&commit_mutex_);
+  --log_readings_;
+  if (rewind_phase_ != RewindPhase::kNone) progress_cond_.NotifyAll();
+}
+
+Result<log::LogChunk> EngineImpl::ReadLog(uint64_t from, uint64_t max_bytes) {
+  const uint64_t until = shipping_end().offset;
   if (from > until) {
     return Status::Error(Code::kPositionUnavailable, "the offset lies behind what is shipped");
   }
-  return live->log->Read(from, until, max_bytes);
+  const Result<std::shared_ptr<Generation>> live = BeginLogReading();
+  if (!live.ok()) return live.status();
+  Result<log::LogChunk> chunk = live.value()->log->Read(from, until, max_bytes);
+  EndLogReading();
+  return chunk;
 }
 
-Result<Position> EngineImpl::PositionAt(uint64_t offset) { return Live()->log->PositionAt(offset); }
+Result<Position> EngineImpl::PositionAt(uint64_t offset) {
+  const Result<std::shared_ptr<Generation>> live = BeginLogReading();
+  if (!live.ok()) return live.status();
+  const Result<Position> position = live.value()->log->PositionAt(offset);
+  EndLogReading();
+  return position;
+}
 
 Result<Position> EngineImpl::PositionBeforeSeq(uint64_t seq) {
-  return Live()->log->PositionBeforeSeq(seq);
+  const Result<std::shared_ptr<Generation>> live = BeginLogReading();
+  if (!live.ok()) return live.status();
+  const Result<Position> position = live.value()->log->PositionBeforeSeq(seq);
+  EndLogReading();
+  return position;
 }
 
 Result<log::HoldId> EngineImpl::AddHold(log::HoldKind kind, const std::string& name,

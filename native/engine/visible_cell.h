@@ -12,7 +12,7 @@ namespace gapless::engine {
 struct Visible {
   Position position;
   uint64_t clock = 0;
-  uint64_t generation = 0;  // number of the generation that it speaks of
+  uint64_t generation = 0;  // id of the generation that it speaks of
 };
 
 class VisibleCell {

@@ -177,6 +177,7 @@ RecordCheck CheckRecord(const ClusterId& cluster, const Position& before, uint64
   const uint64_t record_bytes = header.RecordBytes();
   if (bytes.size() < record_bytes) return RecordCheck::kShort;
   view->body = bytes.Sub(kRecordHeaderBytes, header.body_bytes);
+  view->bytes = bytes.Sub(0, static_cast<size_t>(header.RecordBytes()));
   records_checked.fetch_add(1, std::memory_order_relaxed);
 #ifndef GAPLESS_BUG_BODY_CRC_NOT_CHECKED
   if (Crc32c(view->body) != header.body_crc) return RecordCheck::kBodyCrc;

@@ -44,7 +44,8 @@ const char* RecordCheckText(RecordCheck check);  // "header_crc", "body_crc", "c
 
 struct RecordView {
   RecordHeader header;
-  Slice body;  // points into the checked bytes
+  Slice body;   // points into the checked bytes
+  Slice bytes;  // the whole record, with its padding
 };
 
 // Checks the header alone: CRC at `offset`, kind, limits. `bytes` must hold 56.

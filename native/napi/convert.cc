@@ -169,11 +169,27 @@ bool ReadToken(napi_env env, napi_value value, snapshot::Token* token) {
          ReadProperty(env, value, "meta", &part) && ReadMeta(env, part, &token->meta);
 }
 
+napi_value MakeDivergence(napi_env env, const engine::Divergence& divergence) {
+  const napi_value keys = MakeArray(env);
+  for (const std::string& key : divergence.keys) Push(env, keys, MakeBytes(env, key));
+  ObjectBuilder object(env);
+  object.Set("common", MakePosition(env, divergence.common));
+  object.Set("to", MakePosition(env, divergence.to));
+  object.Count("records", divergence.records).Count("operations", divergence.operations);
+  object.Count("bytes", divergence.bytes).Text("file", divergence.file);
+  return object.Set("keys", keys).Done();
+}
+
 napi_value MakeRecovery(napi_env env, const engine::RecoveryReport& report) {
   ObjectBuilder object(env);
   object.Text("outcome", report.outcome).Text("reason", report.reason);
   object.Set("gap", MakeSignedBig(env, report.gap)).Count("ms", report.ms);
   object.Count("replayedRecords", report.replayed_records);
+  if (report.rewound.has_value()) {
+    object.Set("rewound", MakeDivergence(env, *report.rewound));
+  } else {
+    object.Null("rewound");
+  }
   if (!report.cut.has_value()) return object.Null("cut").Done();
   ObjectBuilder cut(env);
   cut.Set("from", MakePosition(env, report.cut->from)).Text("file", report.cut->file);

@@ -18,6 +18,7 @@ bool ReadSummary(napi_env env, napi_value value, snapshot::FlowSummary* summary)
 napi_value MakeToken(napi_env env, const snapshot::Token& token);
 bool ReadToken(napi_env env, napi_value value, snapshot::Token* token);
 bool ReadCompression(napi_env env, napi_value value, snapshot::Compression* compression);
+napi_value MakeDivergence(napi_env env, const engine::Divergence& divergence);
 napi_value MakeRecovery(napi_env env, const engine::RecoveryReport& report);
 napi_value MakeDamageList(napi_env env, const std::vector<log::Damage>& damage);
 napi_value MakeLogStats(napi_env env, const log::LogStats& stats);

@@ -2,6 +2,7 @@
 #include "napi/offline.h"
 
 #include "base/hex.h"
+#include "engine/offline_lost.h"
 #include "napi/convert.h"
 #include "napi/env_data.h"
 #include "napi/job.h"
@@ -168,6 +169,113 @@ napi_value Visit(napi_env env, napi_callback_info info) {
       });
 }
 
+const char* ReasonText(engine::LostReason reason) {
+  switch (reason) {
+    case engine::LostReason::kRewind:
+      return "rewind";
+    case engine::LostReason::kFull:
+      return "full";
+    case engine::LostReason::kPadding:
+      return "padding";
+    case engine::LostReason::kRepair:
+      break;
+  }
+  return "repair";
+}
+
+// listLost(path)
+napi_value ListLost(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  if (!ReadText(env, args[0], "the path", &path)) return nullptr;
+  using Files = std::vector<engine::LostFile>;
+  return StartJob<Files>(
+      env, "gaplessdb lost",
+      [path](Files* to) { return Keep(engine::ListLost(io::PosixFileSystem(), path), to); },
+      [](napi_env answer_env, const Files& files) {
+        const napi_value list = MakeArray(answer_env);
+        for (const engine::LostFile& file : files) {
+          ObjectBuilder object(answer_env);
+          object.Text("file", file.name).Set("from", MakePosition(answer_env, file.header.from));
+          object.Set("to", MakePosition(answer_env, file.header.to));
+          object.Count("records", file.header.records).Count("operations", file.header.operations);
+          object.Count("bytes", file.header.bytes).Count("time", file.header.time_ms);
+          Push(answer_env, list, object.Text("reason", ReasonText(file.header.reason)).Done());
+        }
+        return list;
+      });
+}
+
+// What visitLost answers: records, and where the next page begins.
+struct LostPage {
+  Position from;
+  std::vector<LogRecord> records;
+  uint64_t next = 0;
+  bool ended = true;
+};
+
+// Behind a gap, or at the first one, only the place of the record is known.
+LogRecord LostRecord(const ClusterId& cluster, const engine::LostEntry& entry,
+                     const Position& before) {
+  LogRecord record;
+  record.before = before.offset == entry.offset ? before : Position{{}, 0, entry.offset, 0};
+  record.after = Position{{}, 0, entry.offset + entry.bytes.size(), 0};
+  const bool known = entry.whole && entry.bytes.size() >= log::kRecordHeaderBytes &&
+                     log::CheckHeader(cluster, entry.offset, entry.bytes.data(), &record.header) ==
+                         log::RecordCheck::kOk;
+  if (!known) {
+    record.header = log::RecordHeader();
+    record.body = entry.bytes.ToString();
+    return record;
+  }
+  record.body = entry.bytes.Sub(log::kRecordHeaderBytes, record.header.body_bytes).ToString();
+  record.after = record.header.After(entry.offset);
+  return record;
+}
+
+// visitLost(path, file, begin, maxRecords, maxBytes)
+napi_value VisitLost(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  std::string path;
+  std::string file;
+  uint64_t begin = 0;
+  uint64_t max_records = 0;
+  uint64_t max_bytes = 0;
+  if (!ReadText(env, args[0], "the path", &path) || !ReadText(env, args[1], "the file", &file) ||
+      !ReadCount(env, args[2], "begin", &begin) ||
+      !ReadCount(env, args[3], "maxRecords", &max_records) ||
+      !ReadCount(env, args[4], "maxBytes", &max_bytes)) {
+    return nullptr;
+  }
+  return StartJob<LostPage>(
+      env, "gaplessdb lost",
+      [path, file, begin, max_records, max_bytes](LostPage* page) {
+        engine::LostHeader header;
+        uint64_t bytes = 0;
+        const Status visited = engine::VisitLost(
+            io::PosixFileSystem(), path, file, begin, &header, [&](const engine::LostEntry& entry) {
+              const Position before =
+                  page->records.empty() ? header.from : page->records.back().after;
+              page->records.push_back(LostRecord(header.cluster, entry, before));
+              page->next = entry.next;
+              bytes += entry.bytes.size();
+              page->ended = page->records.size() < max_records && bytes < max_bytes;
+              return page->ended;
+            });
+        page->from = header.from;
+        return visited;
+      },
+      [](napi_env answer_env, const LostPage& page) {
+        const napi_value list = MakeArray(answer_env);
+        for (const LogRecord& record : page.records) {
+          Push(answer_env, list, MakeLogRecord(answer_env, record));
+        }
+        ObjectBuilder object(answer_env);
+        object.Set("from", MakePosition(answer_env, page.from)).Set("records", list);
+        return object.Count("next", page.next).Bool("ended", page.ended).Done();
+      });
+}
+
 // repairStore(path, truncateAt)
 napi_value Repair(napi_env env, napi_callback_info info) {
   const Args args(env, info);
@@ -243,6 +351,7 @@ void AddOfflineExports(napi_env env, napi_value exports) {
       Method("digestStore", Digest),        Method("visitLog", Visit),
       Method("repairStore", Repair),        Method("restoreSnapshot", Restore),
       Method("snapshotInfo", SnapshotInfo), Method("statStore", Stat),
+      Method("listLost", ListLost),         Method("visitLost", VisitLost),
   };
   napi_define_properties(env, exports, std::size(functions), functions);
 }

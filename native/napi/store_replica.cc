@@ -59,6 +59,51 @@ napi_value FinishTickets(StoreHandle& store, const Args& args) {
       [](engine::Engine* engine, Nothing*) { return engine->FinishTickets(); }, AnswerNothing);
 }
 
+// rewind(common, lostMaxBytes)
+napi_value Rewind(StoreHandle& store, const Args& args) {
+  Position common;
+  uint64_t lost_max = 0;
+  if (!ReadPosition(args.env, args[0], "the common position", &common) ||
+      !ReadBig(args.env, args[1], "lostMaxBytes", &lost_max)) {
+    return nullptr;
+  }
+  return StartStoreJob<engine::Divergence>(
+      store, args.env, "gaplessdb rewind",
+      [common, lost_max](engine::Engine* engine, engine::Divergence* to) {
+        Result<engine::Divergence> rewound = engine->Rewind(common, lost_max);
+        if (rewound.ok()) *to = std::move(rewound.value());
+        return rewound.status();
+      },
+      MakeDivergence);
+}
+
+// saveSuffix(common | null, lostMaxBytes)
+napi_value SaveSuffix(StoreHandle& store, const Args& args) {
+  std::optional<Position> common;
+  uint64_t lost_max = 0;
+  if (!IsNullish(args.env, args[0]) &&
+      !ReadPosition(args.env, args[0], "the common position", &common.emplace())) {
+    return nullptr;
+  }
+  if (!ReadBig(args.env, args[1], "lostMaxBytes", &lost_max)) return nullptr;
+  return StartStoreJob<engine::Divergence>(
+      store, args.env, "gaplessdb lost",
+      [common, lost_max](engine::Engine* engine, engine::Divergence* to) {
+        Result<engine::Divergence> saved = engine->SaveSuffix(common, lost_max);
+        if (saved.ok()) *to = std::move(saved.value());
+        return saved.status();
+      },
+      MakeDivergence);
+}
+
+napi_value KeptCheckpoints(StoreHandle& store, const Args& args) {
+  const napi_value list = MakeArray(args.env);
+  for (const Position& position : store.engine()->kept_checkpoints()) {
+    Push(args.env, list, MakePosition(args.env, position));
+  }
+  return list;
+}
+
 using Builder = std::shared_ptr<engine::GenerationBuilder>;
 
 // Jobs of a generation hold the builder and the engine; nothing else may use the builder meanwhile.
@@ -211,6 +256,9 @@ void AddReplicaMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("applyTicket", OnStore<ApplyTicket>));
   methods->push_back(Method("publishTicket", OnStore<PublishTicket>));
   methods->push_back(Method("finishTickets", OnStore<FinishTickets>));
+  methods->push_back(Method("rewind", OnStore<Rewind>));
+  methods->push_back(Method("saveSuffix", OnStore<SaveSuffix>));
+  methods->push_back(Method("keptCheckpoints", OnStore<KeptCheckpoints>));
   methods->push_back(Method("beginGeneration", OnStore<BeginGeneration>));
 }
 
