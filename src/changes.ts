@@ -2,11 +2,11 @@
  * A change feed: every batch of the log behind a position, in order, once, up to the shipping end and on as it moves.
  * Read from the log, which a hold keeps from going away under the reader. The thread that opened the store.
  */
-import { holdKinds, type NativeStore } from './binding/contract.js';
+import { holdKinds, type NativeLogChunk, type NativeStore } from './binding/contract.js';
 import type { Progress } from './binding/progress.js';
-import { createError } from './errors.js';
+import { createError, GaplessError } from './errors.js';
 import { type Change, changesOf } from './operations.js';
-import { type Position, toPosition } from './position.js';
+import { type Position, positionsEqual, toPosition } from './position.js';
 import type { Waits } from './waits.js';
 
 export interface ChangesOptions {
@@ -26,12 +26,15 @@ export interface ChangesHost {
 }
 
 const chunkBytes = 256 * 1024;
+/** How the log says that it has no such record end. */
+const goneCodes = new Set<string>(['EVICTED', 'NOT_A_RECORD_END', 'POSITION_UNAVAILABLE']);
 
 export class Changes implements AsyncIterable<Change> {
   readonly #host: ChangesHost;
   readonly #signal: AbortSignal | undefined;
   readonly #start: Position;
-  readonly #generation: bigint;
+  #generation: bigint;
+  #hold = 0n;
 
   /** @internal */
   constructor(host: ChangesHost, options: ChangesOptions) {
@@ -44,24 +47,29 @@ export class Changes implements AsyncIterable<Change> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Change, void, void> {
-    const { store, holdMaxBytes } = this.#host;
-    let at = this.#start.offset;
-    const hold = store.addHold(holdKinds.reader, 'changes', at, holdMaxBytes);
+    const { store, progress } = this.#host;
+    let at = this.#start;
+    this.#holdFrom(at);
     try {
       for (;;) {
         await this.#moved(at);
-        const { bytes, before, after } = await store.readLogAsync(at, chunkBytes);
-        this.#requireSameHistory();
+        const chunk = await this.#read(at.offset);
+        if (chunk === undefined) continue;
+        const { bytes, before, after } = chunk;
+        progress.refresh();
+        this.#requireHistory(after, at);
         for (const change of changesOf(bytes, before.offset)) {
           yield change;
           this.#host.check();
-          this.#requireSameHistory();
+          this.#requireHistory(after, at);
         }
-        at = after.offset;
-        store.moveHold(hold, at);
+        progress.refresh();
+        this.#requireHistory(after, at);
+        at = after;
+        store.moveHold(this.#hold, at.offset);
       }
     } finally {
-      this.#release(hold);
+      this.#release();
     }
   }
 
@@ -75,27 +83,62 @@ export class Changes implements AsyncIterable<Change> {
   }
 
   /** Resolves when there is something behind `at` that may be seen. */
-  #moved(at: bigint): Promise<void> {
+  #moved(at: Position): Promise<void> {
     const { progress, waits } = this.#host;
     progress.refresh();
     const isThere = (): boolean => {
-      this.#requireSameHistory();
-      return progress.shippingOffset > at;
+      this.#requireHistory(at, at);
+      return progress.shippingOffset > at.offset;
     };
     return waits.until(isThere, 'waiting for a change', { signal: this.#signal });
   }
 
-  #requireSameHistory(): void {
-    if (this.#host.progress.generation === this.#generation) return;
-    throw createError('HISTORY_CHANGED', 'the history that this feed followed was replaced; begin again');
+  /** Undefined: the log is being cut; what this feed has seen is judged when that is done. */
+  async #read(offset: bigint): Promise<NativeLogChunk | undefined> {
+    try {
+      return await this.#host.store.readLogAsync(offset, chunkBytes);
+    } catch (error) {
+      if (!(error instanceof GaplessError) || error.code !== 'NOT_READY') throw error;
+    }
+    let looks = 0;
+    await this.#host.waits.until(() => looks++ > 0, 'waiting for a rewind', { signal: this.#signal });
+    return undefined;
   }
 
-  #release(hold: bigint): void {
+  /** What was read up to `position` is undone if that is no position of the history any more. */
+  #requireHistory(position: Position, heldFrom: Position): void {
+    const { progress } = this.#host;
+    if (progress.generation === this.#generation) return;
+    if (!this.#hasStill(position, heldFrom)) {
+      throw createError('HISTORY_CHANGED', 'the history that this feed followed was replaced; begin again');
+    }
+    this.#generation = progress.generation;
+  }
+
+  /** The log must have the very record end: what lies behind its end now may become something else. */
+  #hasStill(position: Position, heldFrom: Position): boolean {
+    try {
+      this.#holdFrom(heldFrom);
+      return positionsEqual(this.#host.store.positionAt(position.offset), position);
+    } catch (error) {
+      if (error instanceof GaplessError && goneCodes.has(error.code)) return false;
+      throw error;
+    }
+  }
+
+  #holdFrom({ offset }: Position): void {
+    const { store, holdMaxBytes } = this.#host;
+    const hold = store.addHold(holdKinds.reader, 'changes', offset, holdMaxBytes);
+    if (this.#hold !== 0n) store.releaseHold(this.#hold);
+    this.#hold = hold;
+  }
+
+  #release(): void {
     try {
       this.#host.check();
     } catch {
       return; // The database is closed, and all its holds with it.
     }
-    this.#host.store.releaseHold(hold);
+    this.#host.store.releaseHold(this.#hold);
   }
 }

@@ -5,6 +5,7 @@
 import { createError, GaplessError } from './errors.js';
 import { checkOption, type OptionSpec, refuseUnknown, replicationOptionTable, requireRecord } from './options.js';
 import { type Position, toPosition } from './position.js';
+import type { SyncPlan } from './replication/plan.js';
 import type {
   CoordinateOptions,
   DemoteOptions,
@@ -78,6 +79,10 @@ export class CheckedReplication implements Replication {
       throw new TypeError(`option "onError" must be a function, not ${typeof options.onError}`);
     }
     await this.#inner.coordinate(options);
+  }
+
+  async plan(): Promise<SyncPlan> {
+    return await this.#inner.plan();
   }
 
   status(): ReplicationStatus {

@@ -69,6 +69,7 @@ const eventNames: Readonly<Record<EventName, true>> = {
   sync_failed: true,
   streaming: true,
   switched: true,
+  divergence: true,
   role: true,
   fenced: true,
   replica: true,

@@ -23,6 +23,7 @@ import { Committer } from './committer.js';
 import { abortError, createError, GaplessError } from './errors.js';
 import { Events } from './events.js';
 import { type OpenOptions, type Options, optionTable, resolveOptions } from './options.js';
+import { divergenceEvent } from './replication/divergence.js';
 import type { Replication, ReplicationPorts } from './replication/ports.js';
 import { allocateRing, RingReader } from './ring/reader.js';
 import { RingWaiter } from './ring/wait.js';
@@ -247,6 +248,7 @@ export class Node {
     const position = this.progress.visible;
     setImmediate(() => {
       this.events.emit({ event: 'recovery', ...recoveryStatus(report), position });
+      if (report.rewound !== null) this.events.emit(divergenceEvent(report.rewound, 'rewind'));
       if (report.cut === null) return;
       const { file, fileOffset: offset, bytes } = report.cut;
       this.events.emit({ event: 'tail_cut', file, offset, bytes });

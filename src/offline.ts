@@ -5,6 +5,7 @@
 import type {
   NativeDigestReport,
   NativeLogRecord,
+  NativeLostFile,
   NativeRepairReport,
   NativeRestoreReport,
   NativeToken,
@@ -16,7 +17,7 @@ import { notARecordEnd } from './history.js';
 
 export type DigestReport = NativeDigestReport;
 export type RestoreReport = NativeRestoreReport;
-export type { NativeLogRecord, NativeRepairReport, NativeToken, NativeVerifyReport };
+export type { NativeLogRecord, NativeLostFile, NativeRepairReport, NativeToken, NativeVerifyReport };
 export interface RestoreOptions {
   /** Gives the restored store a cluster id of its own. */
   readonly newCluster?: boolean | undefined;
@@ -52,6 +53,26 @@ export async function* readLogRecords(path: string, fromSeq = 1n): AsyncGenerato
     if (last === undefined || page.length === 0) return;
     from = last.after.seq + 1n;
     if (page.length < pageRecords && page.reduce((total, { body }) => total + body.length, 0) < pageBytes) return;
+  }
+}
+
+/** The files of `lost/`: what was taken out of the history of this directory. */
+export function listLost(path: string): Promise<readonly NativeLostFile[]> {
+  return loadAddon().listLost(path);
+}
+
+export interface LostRecord extends NativeLogRecord {
+  /** False: bytes that no longer verify, as `body`. */
+  readonly isWhole: boolean;
+}
+
+/** The records of one of them; NOT_FOUND. Takes no lock: such a file is never changed. */
+export async function* readLostRecords(path: string, file: string): AsyncGenerator<LostRecord, void, void> {
+  for (let begin = 0, ended = false; !ended; ) {
+    const page = await loadAddon().visitLost(path, file, begin, pageRecords, pageBytes);
+    for (const record of page.records) yield { ...record, isWhole: record.epoch !== '0.0' };
+    begin = page.next;
+    ended = page.ended;
   }
 }
 

@@ -22,14 +22,14 @@ export async function open(path: string, options: OpenOptions = {}): Promise<Dat
 
 const startReplication: ReplicationFactory = (node, ports) => {
   const { store, addon, options, clock } = node;
-  const { slotMaxBytes, snapshotHoldMs, compression } = options;
+  const { slotMaxBytes, lostMaxBytes, snapshotHoldMs, compression } = options;
   const controller = new ReplicationController({
     ...ports,
     store,
     clock,
     tools: addon,
     tasks: replicationTasks(store.identity().shards),
-    options: { ...options.replication, slotMaxBytes, snapshotHoldMs, compression },
+    options: { ...options.replication, slotMaxBytes, lostMaxBytes, snapshotHoldMs, compression },
     isSync: store.state().durability === 0,
     version: packageVersion(),
     random: systemRandom(),

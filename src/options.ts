@@ -24,6 +24,7 @@ export interface Options {
   readonly snapshotHoldMs: number;
   readonly holdMaxBytes: number;
   readonly slotMaxBytes: number;
+  readonly lostMaxBytes: number;
   readonly mergeRateBytes: number;
   readonly readOnly: boolean;
   readonly createIfMissing: boolean;
@@ -132,6 +133,7 @@ export const optionTable: Readonly<Record<Exclude<keyof Options, 'replication'>,
   snapshotHoldMs: count(600_000, 0, most, true, 'how long a snapshot waits for a joiner that went away'),
   holdMaxBytes: bytes(4 * gib, 0, most, true, 'log that any one hold may pin'),
   slotMaxBytes: bytes(gib, 0, most, true, 'log that a slot of a replica may pin'),
+  lostMaxBytes: bytes(gib, 0, most, false, 'what lost/ may hold; beyond that an operator is needed'),
   mergeRateBytes: bytes(0, 0, most, true, 'bytes a second that background merging may write; 0: no limit'),
   readOnly: flag(true, 'take a shared lock and change nothing'),
   createIfMissing: flag(false, 'create the directory if it does not exist', true),

@@ -131,6 +131,21 @@ export interface NativeRecovery {
   readonly ms: number;
   readonly replayedRecords: number;
   readonly cut: NativeTailCut | null;
+  /** A rewind that a crash had cut short was ended. */
+  readonly rewound: NativeDivergence | null;
+}
+
+/** What a history lost when it went back to a position that it shares with its primary's. */
+export interface NativeDivergence {
+  readonly common: Position;
+  readonly to: Position;
+  readonly records: number;
+  readonly operations: number;
+  readonly bytes: number;
+  /** Name in `lost/`; "" : there was nothing to save. */
+  readonly file: string;
+  /** The first ten that it touched. */
+  readonly keys: readonly Buffer[];
 }
 
 export interface NativeCounters {
@@ -490,6 +505,15 @@ export interface NativeStore {
   publishTicket(ticket: bigint): void;
   /** Makes durable, applies and shows what a thread that was terminated left; no ticket has its turn before. */
   finishTickets(): Promise<void>;
+  /**
+   * Gives up everything behind `common`, saving its operations in `lost/`. Refused with nothing changed:
+   * POSITION_UNAVAILABLE, POSITION_NOT_IN_HISTORY, NEEDS_OPERATOR (lost/ is full), CONFLICT, CORRUPT.
+   */
+  rewind(common: Position, lostMaxBytes: bigint): Promise<NativeDivergence>;
+  /** Saves what a full sync is going to replace: what is behind `common`, or all that the log has. */
+  saveSuffix(common: Position | null, lostMaxBytes: bigint): Promise<NativeDivergence>;
+  /** What `rewind` can start from, the newest first. */
+  keptCheckpoints(): Position[];
   /** `token`: the announced snapshot; `bytes`: of all flows, checked against free space. */
   beginGeneration(token: Uint8Array, bytes: number): NativeGeneration;
 }
@@ -560,6 +584,30 @@ export interface NativeLogRecord {
   readonly body: Buffer;
 }
 
+/** A file of `lost/`: records that were taken out of a history. */
+export interface NativeLostFile {
+  readonly file: string;
+  /** Where the history was cut. */
+  readonly from: Position;
+  /** Behind the last record that was saved whole. */
+  readonly to: Position;
+  readonly records: number;
+  readonly operations: number;
+  readonly bytes: number;
+  /** Unix milliseconds. */
+  readonly time: number;
+  readonly reason: 'rewind' | 'full' | 'padding' | 'repair';
+}
+
+export interface NativeLostPage {
+  readonly from: Position;
+  /** What no longer verifies has epoch "0.0", and its bytes as body. */
+  readonly records: readonly NativeLogRecord[];
+  /** Where the next page begins. */
+  readonly next: number;
+  readonly ended: boolean;
+}
+
 export interface NativeRepairReport {
   readonly damage: readonly NativeDamage[];
   readonly wouldDrop: boolean;
@@ -614,6 +662,9 @@ export interface NativeAddon {
   /** From the record that holds `fromSeq` on, at most `maxRecords` and about `maxBytes` of bodies. */
   visitLog(path: string, fromSeq: bigint, maxRecords: number, maxBytes: number): Promise<NativeLogRecord[]>;
   repairStore(path: string, truncateAt: bigint | null): Promise<NativeRepairReport>;
+  listLost(path: string): Promise<NativeLostFile[]>;
+  /** From the byte `begin` of the file on (0: its first record), at most `maxRecords` and about `maxBytes`. */
+  visitLost(path: string, file: string, begin: number, maxRecords: number, maxBytes: number): Promise<NativeLostPage>;
   restoreSnapshot(
     snapshot: string,
     target: string,

@@ -5,6 +5,7 @@ import { batchCommand, delCommand, digestCommand, getCommand, putCommand, scanCo
 import { demoCommand } from './demo.js';
 import { logCommand, repairCommand, statCommand, verifyCommand } from './directory-commands.js';
 import { importCommand } from './import-command.js';
+import { lostListCommand, lostReplayCommand, lostShowCommand } from './lost-commands.js';
 import {
   demoteCommand,
   promoteCommand,
@@ -36,6 +37,9 @@ export const commands: readonly Command[] = [
   verifyCommand,
   logCommand,
   repairCommand,
+  lostListCommand,
+  lostShowCommand,
+  lostReplayCommand,
   compactCommand,
   snapshotCreateCommand,
   snapshotInfoCommand,

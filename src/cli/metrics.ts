@@ -123,7 +123,8 @@ function addResyncs(page: Page, { resync }: Status, replication: ReplicationStat
   page.counter('sync_partial_ok_total', 'Resyncs without a full sync.', resync.ring + resync.wal + resync.rewind);
   page.counter('sync_partial_padding_total', 'Resyncs by padding.', resync.padding);
   if (replication === undefined) return;
-  const { partialErr, fullByReason, byTierAndReason, fenced } = replication.counters;
+  const { partialErr, divergenceOperations, fullByReason, byTierAndReason, fenced } = replication.counters;
+  page.counter('divergence_operations_total', 'Operations that this node gave up.', divergenceOperations);
   page.counter('sync_partial_err_total', 'Replicas with data that were answered full or stop.', partialErr);
   page.counter('fenced_total', 'Times that this node met a higher term.', fenced);
   page.add(

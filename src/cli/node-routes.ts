@@ -21,6 +21,7 @@ export const nodeRoutes: readonly Route[] = [
   { method: 'GET', path: '/status', query: [], handle: async (exchange) => exchange.json(200, exchange.node.status()) },
   { method: 'GET', path: '/metrics', query: [], handle: metrics },
   { method: 'GET', path: '/events', query: [], handle: events },
+  { method: 'GET', path: '/plan', query: [], handle: plan },
   { method: 'GET', path: '/wait', query: ['seq', 'position', 'level', 'timeoutMs'], handle: wait },
   { method: 'POST', path: '/promote', query: [], handle: promote },
   { method: 'POST', path: '/demote', query: [], handle: demote },
@@ -125,6 +126,10 @@ async function demote(exchange: Exchange): Promise<void> {
   if (follow !== undefined && typeof follow !== 'string') throw new UsageError('"follow" must be HOST:PORT');
   const primary = follow === undefined ? undefined : parseHostPort(follow, '"follow"');
   exchange.json(200, await exchange.node.database.replication.demote({ follow: primary }));
+}
+
+async function plan(exchange: Exchange): Promise<void> {
+  exchange.json(200, await exchange.node.database.replication.plan());
 }
 
 async function resync(exchange: Exchange): Promise<void> {

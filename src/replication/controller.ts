@@ -14,6 +14,7 @@ import type { Reason, Tier } from '../wire/names.js';
 import { Connection, type ConnectionHandler } from './connection.js';
 import { type ElectedNode, Elector } from './elector.js';
 import { addressOf, listenWords, type Successor } from './handover.js';
+import type { SyncPlan } from './plan.js';
 import type {
   CoordinateOptions,
   DemoteOptions,
@@ -167,6 +168,13 @@ export class ReplicationController implements Replication {
     const replica = this.#replica;
     if (replica === undefined) throw createError('NOT_READY', 'this node follows no primary');
     return replica.resync(options.full === true);
+  }
+
+  async plan(): Promise<SyncPlan> {
+    this.#requireOpen();
+    const replica = this.#replica;
+    if (replica === undefined) throw createError('NOT_READY', 'this node follows no primary');
+    return await replica.plan();
   }
 
   async removeReplica(nodeId: string): Promise<boolean> {

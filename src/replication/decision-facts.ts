@@ -53,7 +53,7 @@ export function primaryFacts(ports: ReplicationPorts, progress: Progress): Prima
     ringOldest: ringOldest(ports.ring()),
     isSync,
     lossLimitBytes: options.lossLimitBytes,
-    // Neither rewinding nor padding is done yet: see withoutUndoing.
+    // Padding is not done yet.
     padding: null,
   };
 }
@@ -65,27 +65,13 @@ export function decide(ports: ReplicationPorts, progress: Progress, handshake: F
   const at = new Map<bigint, LogAt>();
   for (const offset of offsetsToLookUp(replica, primary)) at.set(offset, lookUp(ports, primary.head, offset));
   const answers = { at, paddingTo: null };
-  const decideFor = (facts: ReplicaFacts): SyncDecision =>
-    withoutUndoing(decideSync(facts, primary, answers), facts.acceptLoss);
+  const decision = decideSync(replica, primary, answers);
+  if (replica.asksFull !== 'operator' && replica.asksFull !== 'digest_mismatch') return decision;
   // To ask for a full sync is not yet to accept what it gives up.
-  if (replica.asksFull === 'operator' && !replica.acceptLoss) {
-    const unasked = decideFor({ ...replica, asksFull: null });
-    if (unasked.tier === 'stop') return unasked;
-  }
-  return decideFor(replica);
-}
-
-/**
- * While a diverged suffix can be neither rewound nor saved, nothing gives it up but an operator: the replica stops with
- * its state as it is; with `acceptLoss` it is synced in full.
- */
-export function withoutUndoing(decision: SyncDecision, acceptLoss: boolean): SyncDecision {
-  if (!('loss' in decision) || decision.tier === 'stop') return decision;
-  const { from, common, loss } = decision;
-  if (loss === null || loss.bytes === 0n) return decision;
-  if (!acceptLoss) return { tier: 'stop', reason: 'undo_unavailable', from, common, loss };
-  if (decision.tier === 'full') return decision;
-  return { tier: 'full', reason: 'undo_unavailable', from, common, loss };
+  const unasked = decideSync({ ...replica, asksFull: null }, primary, answers);
+  if (unasked.tier === 'stop' && !replica.acceptLoss) return unasked;
+  if (decision.tier !== 'full' || !('loss' in unasked)) return decision;
+  return { ...decision, common: unasked.common, loss: unasked.loss };
 }
 
 function ringOldest(ring: SharedArrayBuffer | null): bigint | null {

@@ -14,6 +14,7 @@ import type { Position } from '../position.js';
 import type { FullReason, Reason, Tier } from '../wire/names.js';
 import type { ReplicationTasks } from '../workers/replication-tasks.js';
 import type { Coordinator } from './coordinator.js';
+import type { SyncPlan } from './plan.js';
 import type { Network } from './transport.js';
 
 /** Who this node is and how far it has come. */
@@ -48,6 +49,9 @@ export type ApplyTarget = NodeFacts &
     | 'publishTicket'
     | 'finishTickets'
     | 'beginGeneration'
+    | 'rewind'
+    | 'saveSuffix'
+    | 'keptCheckpoints'
     | 'positionAt'
   >;
 /** Fencing and roles. */
@@ -83,6 +87,7 @@ export interface ReplicationOptions {
   readonly slotMaxBytes: number;
   /** How long the snapshot of an interrupted full sync waits for its joiner. */
   readonly snapshotHoldMs: number;
+  readonly lostMaxBytes: number;
   readonly compression: CompressionName;
 }
 
@@ -106,6 +111,7 @@ export const defaultReplicationOptions: ReplicationOptions = {
   secret: undefined,
   slotMaxBytes: 1024 * 1024 * 1024,
   snapshotHoldMs: 600_000,
+  lostMaxBytes: 1024 * 1024 * 1024,
   compression: 'none',
 };
 
@@ -265,6 +271,8 @@ export interface ReplicationCounters {
   readonly partialOk: number;
   readonly partialErr: number;
   readonly partialPadding: number;
+  /** Operations that this node gave up, in all. */
+  readonly divergenceOperations: number;
   readonly fullByReason: Readonly<Record<string, number>>;
   /** Key: "tier reason", reason empty where there is none. */
   readonly byTierAndReason: Readonly<Record<string, number>>;
@@ -327,10 +335,23 @@ export type ReplicationEvent =
     })
   | (Event<'streaming'> & { readonly position: Position; readonly lag: Lag })
   | (Event<'switched'> & {
-      readonly cause: 'full';
+      readonly cause: 'full' | 'rewind';
       readonly from: Position;
       readonly to: Position;
       readonly generation: number;
+    })
+  | (Event<'divergence'> & {
+      readonly common: Position | null;
+      /** Where this node's history ended. */
+      readonly to: Position;
+      readonly records: number;
+      readonly operations: number;
+      readonly bytes: number;
+      /** Name in `lost/`; null: there was nothing to save. */
+      readonly file: string | null;
+      /** The first ten that it touched; a key that is no UTF-8 as `hex:` and its bytes. */
+      readonly keys: readonly string[];
+      readonly reason: 'rewind' | 'full' | 'padding';
     })
   | (Event<'epoch'> & {
       readonly epoch: string;
@@ -380,6 +401,8 @@ export interface Replication {
   resync(options?: {
     readonly full?: boolean | undefined;
   }): Promise<{ readonly tier: Tier; readonly reason: Reason | null }>;
+  /** On a replica: what a resync would do now, without doing it. */
+  plan(): Promise<SyncPlan>;
   /** Removes the slot of a replica that is gone for good. */
   removeReplica(nodeId: string): Promise<boolean>;
   /** The engine woke this environment: progress changed. Cheap; never throws. */

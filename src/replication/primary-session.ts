@@ -13,7 +13,7 @@ import { isEmptyPosition, type Position } from '../position.js';
 import { protocolError, type ResumeToken } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { Hello } from '../wire/hello.js';
-import type { FullReason, Reason, Tier } from '../wire/names.js';
+import { capabilityPlan, type FullReason, type Reason, type Tier } from '../wire/names.js';
 import type { Acknowledged } from './acknowledgements.js';
 import type { Connection, ConnectionEnd, ConnectionHandler } from './connection.js';
 import { FullSyncSource } from './full-sync-source.js';
@@ -42,12 +42,16 @@ export interface SessionOwner {
   admit(session: PrimarySession, nodeId: string): Promise<Reason | null>;
   welcome(): FrameOf<'WELCOME'>;
   decide(handshake: FrameOf<'HANDSHAKE'>): SyncDecision;
+  /** The same, and nothing comes of it. */
+  plan(handshake: FrameOf<'HANDSHAKE'>): SyncDecision;
   commit(): FrameOf<'COMMIT'>;
   /** `replica` and `resync` events, counters. */
   changed(session: PrimarySession): void;
   decided(session: PrimarySession, decision: SyncDecision): void;
+  /** A rewind, or a padding, is complete: the replica shakes hands again. */
+  rewound(tier: Tier): void;
   /** Its resync is complete: it streams. */
-  streaming(session: PrimarySession): void;
+  streaming(session: PrimarySession, isCounted: boolean): void;
   acknowledged(): void;
   /** It asks for the role. */
   handover(session: PrimarySession, request: FrameOf<'HANDOVER'>): void;
@@ -76,6 +80,12 @@ export class PrimarySession implements ConnectionHandler, Successor {
   #sync: FullSyncSource | undefined;
   #isReading = false;
   #isScheduled = false;
+  /** It only asked what a resync would do: nothing of it is left. */
+  #isQuestion = false;
+  /** It goes back to a common position, and will shake hands again. */
+  #isRewinding = false;
+  /** It did: the resync is counted already. */
+  #hasRewound = false;
   /** The resync that was decided is done. */
   #isComplete = false;
   /** Bytes of the largest LOG frame so far. */
@@ -195,6 +205,8 @@ export class PrimarySession implements ConnectionHandler, Successor {
   beat(): void {
     const { ports, progress, slots } = this.#owner;
     const replica = this.#replica;
+    // It works, and says so by PING.
+    if (this.#isRewinding) return;
     if (this.#feed === undefined || replica === undefined) {
       const waited = ports.clock.monotonic() - this.#beganAt;
       if (this.#isJudging || waited <= 2 * ports.options.timeoutMs) return;
@@ -220,18 +232,31 @@ export class PrimarySession implements ConnectionHandler, Successor {
     this.#sync?.end(false);
     this.#sync = undefined;
     if (end.reason !== null) this.#reason = end.reason;
-    this.#owner.slots.leave(this.nodeId);
-    this.#noteState();
+    if (!this.#isQuestion) {
+      this.#owner.slots.leave(this.nodeId);
+      this.#noteState();
+    }
     this.#owner.ended(this);
   }
 
   // -- handshake --
 
   #handshake(handshake: FrameOf<'HANDSHAKE'>): void {
-    if (this.#isJudging || this.#replica !== undefined) {
+    if (this.#isJudging || (this.#replica !== undefined && !this.#isRewinding)) {
       throw protocolError('order', 'a second HANDSHAKE');
     }
     if (handshake.nodeId !== this.nodeId) throw protocolError('identity', 'HANDSHAKE and hello name different nodes');
+    if (this.#isRewinding) {
+      this.#rewound(handshake);
+      return;
+    }
+    if ((handshake.capabilities & capabilityPlan) !== 0n) {
+      this.#isQuestion = true;
+      this.connection.send(this.#owner.welcome());
+      this.connection.send(decisionFrame(this.#owner.plan(handshake)));
+      this.connection.close(null);
+      return;
+    }
     this.#isJudging = true;
     this.connection.hold();
     this.#owner
@@ -242,6 +267,15 @@ export class PrimarySession implements ConnectionHandler, Successor {
         this.#isJudging = false;
         this.connection.release();
       });
+  }
+
+  /** Behind a rewind: it was admitted already. */
+  #rewound(handshake: FrameOf<'HANDSHAKE'>): void {
+    this.#isRewinding = false;
+    const { tier } = this;
+    if (tier !== null && !this.#hasRewound) this.#owner.rewound(tier);
+    this.#hasRewound = true;
+    this.#judge(handshake, null);
   }
 
   #judge(handshake: FrameOf<'HANDSHAKE'>, refusal: Reason | null): void {
@@ -280,23 +314,14 @@ export class PrimarySession implements ConnectionHandler, Successor {
   }
 
   #decide(decision: SyncDecision): void {
-    const { tier, from } = decision;
-    const diverged = 'common' in decision ? decision : undefined;
+    const { tier } = decision;
     this.#decision = decision;
     this.#tier = tier;
     this.#reason = 'reason' in decision ? decision.reason : null;
-    this.connection.send({
-      type: 'DECISION',
-      tier,
-      reason: this.#reason,
-      from,
-      common: diverged?.common ?? null,
-      lossBytes: diverged?.loss?.bytes ?? null,
-      lossSeqs: diverged?.loss?.seqs ?? null,
-      to: tier === 'padding' ? decision.to : null,
-      details: '',
-    });
+    this.connection.send(decisionFrame(decision));
     this.#owner.decided(this, decision);
+    // What follows the common position must still be there when the replica is back at it.
+    if (tier === 'rewind') this.#tryHold(this.#owner.slots, decision.common);
     if (tier !== 'stop') return;
     this.#isOver = true;
     this.#noteState();
@@ -311,8 +336,11 @@ export class PrimarySession implements ConnectionHandler, Successor {
       return;
     }
     if (answer.verdict !== 'accept') {
-      if (decision.tier === 'full') throw protocolError('order', `${answer.verdict} to a full sync`);
-      this.#decide({ tier: 'full', reason: answer.verdict, from: decision.from, common: null, loss: null });
+      if (decision.tier !== 'rewind') throw protocolError('order', `${answer.verdict} to ${decision.tier}`);
+      const { from, loss } = decision;
+      // The lists named a position that the histories do not share.
+      const common = answer.verdict === 'chain_mismatch' ? null : decision.common;
+      this.#decide({ tier: 'full', reason: answer.verdict, from, common, loss });
       return;
     }
     this.#decision = undefined;
@@ -323,7 +351,8 @@ export class PrimarySession implements ConnectionHandler, Successor {
       return;
     }
     this.#owner.snapshots.forget(this.nodeId);
-    this.#beginLog(decision.from);
+    if (decision.tier === 'rewind') this.#isRewinding = true;
+    else this.#beginLog(decision.from);
   }
 
   // -- full sync --
@@ -459,7 +488,7 @@ export class PrimarySession implements ConnectionHandler, Successor {
     const { durable } = replica.acknowledged;
     this.#tryHold(slots, durable);
     slots.advance(this.nodeId, durable);
-    this.#owner.streaming(this);
+    this.#owner.streaming(this, this.#hasRewound);
   }
 
   #fail(error: unknown): void {
@@ -472,4 +501,20 @@ export class PrimarySession implements ConnectionHandler, Successor {
       this.connection.fail('log_damaged', known);
     } else this.connection.fail(null, known);
   }
+}
+
+function decisionFrame(decision: SyncDecision): FrameOf<'DECISION'> {
+  const { tier, from } = decision;
+  const diverged = 'common' in decision ? decision : undefined;
+  return {
+    type: 'DECISION',
+    tier,
+    reason: 'reason' in decision ? decision.reason : null,
+    from,
+    common: diverged?.common ?? null,
+    lossBytes: diverged?.loss?.bytes ?? null,
+    lossSeqs: diverged?.loss?.seqs ?? null,
+    to: tier === 'padding' ? decision.to : null,
+    details: '',
+  };
 }

@@ -13,7 +13,7 @@ import { emptyPosition, type Position } from '../position.js';
 import { protocolError } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import type { Hello } from '../wire/hello.js';
-import type { Reason } from '../wire/names.js';
+import type { Reason, Tier } from '../wire/names.js';
 import { AckPolicy } from './ack-policy.js';
 import { type Acknowledged, AckWaiters, reachedBy } from './acknowledgements.js';
 import type { Connection, ConnectionHandler } from './connection.js';
@@ -69,6 +69,8 @@ export class Primary implements SessionOwner {
   #promised: Position = emptyPosition();
   /** The history that `#commit` and `#promised` are in. */
   #generation: bigint;
+  /** The one that sessions and slots speak of. */
+  #served: bigint;
   #refused = 0;
 
   constructor(
@@ -82,7 +84,7 @@ export class Primary implements SessionOwner {
     this.progress = progress;
     this.slots = new Slots(ports.store, ports.options.slotMaxBytes);
     this.snapshots = new SharedSnapshots(ports);
-    this.#generation = progress.generation;
+    this.#generation = this.#served = progress.generation;
     this.#tally = tally;
     this.#connect = connect;
     this.#hooks = hooks;
@@ -122,6 +124,7 @@ export class Primary implements SessionOwner {
   }
 
   progressed(): void {
+    this.#noteSwitch();
     for (const session of this.#sessions.values()) session.progressed();
   }
 
@@ -232,10 +235,14 @@ export class Primary implements SessionOwner {
     };
   }
 
-  decide(handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
+  plan(handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
     this.progress.refresh();
     if (!this.progress.isComplete) throw createError('NOT_READY', 'this node has no complete state yet');
-    const decision = decide(this.ports, this.progress, handshake);
+    return decide(this.ports, this.progress, handshake);
+  }
+
+  decide(handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
+    const decision = this.plan(handshake);
     const { from } = decision;
     if (decision.tier === 'wal' && this.#damaged.delete(handshake.nodeId)) {
       return { tier: 'full', reason: 'log_damaged', from, common: null, loss: null };
@@ -269,8 +276,12 @@ export class Primary implements SessionOwner {
     this.ports.emit({ event: 'resync', nodeId: session.nodeId, tier, reason, from, common });
   }
 
-  streaming(session: PrimarySession): void {
-    if (session.tier !== null) this.#tally.completed(session.tier, session.reason);
+  rewound(tier: Tier): void {
+    this.#tally.completed(tier, null);
+  }
+
+  streaming(session: PrimarySession, isCounted: boolean): void {
+    if (session.tier !== null && !isCounted) this.#tally.completed(session.tier, session.reason);
     if (this.progress.isPrimary && !this.progress.isFenced) this.slots.name(session.nodeId);
   }
 
@@ -334,6 +345,16 @@ export class Primary implements SessionOwner {
     this.#generation = this.progress.generation;
     this.#commit = emptyPosition();
     this.#promised = emptyPosition();
+  }
+
+  /** What was served is another history now, or a shorter one: replicas shake hands again, slots begin anew. */
+  #noteSwitch(): void {
+    if (this.progress.generation === this.#served) return;
+    this.#served = this.progress.generation;
+    this.#noteHistory();
+    this.dropSessions(createError('HISTORY_CHANGED', 'the history of this node was replaced'));
+    this.slots.close();
+    if (this.#listener !== undefined) this.slots.adoptNamed();
   }
 
   #promise(position: Position): void {

@@ -4,14 +4,16 @@
  *
  *   handshake -+-> catching_up -> streaming
  *              +-> full -> installing -> catching_up
+ *              +-> rewinding -> handshake
  *              +-> over
  *
  * A frame of a lower term than this node has seen is answered with ours and never obeyed.
  */
 
+import type { NativeDivergence } from '../binding/contract.js';
 import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
-import { emptyPosition, isEmptyPosition, type Position, parseEpoch } from '../position.js';
+import { emptyPosition, isEmptyPosition, type Position, parseEpoch, positionsEqual } from '../position.js';
 import { protocolError } from '../wire/fields.js';
 import type { Frame, FrameOf } from '../wire/frames.js';
 import { type FullReason, fullReasons, type Reason, stopReasons, type Tier } from '../wire/names.js';
@@ -24,6 +26,9 @@ import type { Lag, LinkState, ReplicationPorts, SyncProgress } from './ports.js'
 
 /** A full sync that does not move for so many times of silence has lost something on the way. */
 const progressDeadlines = 4;
+
+/** What the log says of an offset at which it has no record end. */
+const logAnswers = new Set<string>(['EVICTED', 'NOT_A_RECORD_END', 'POSITION_UNAVAILABLE']);
 
 /** How a link ended, for what its owner does next. */
 export type LinkOutcome =
@@ -58,6 +63,8 @@ export interface LinkOwner {
   changed(link: ReplicaLink): void;
   heard(commit: FrameOf<'COMMIT'>): void;
   granted(grant: FrameOf<'GRANT'>): void;
+  /** A suffix was given up: saved, and undone or about to be replaced. */
+  diverged(lost: NativeDivergence, reason: 'rewind' | 'full'): void;
   /** A full sync switched to the new state. */
   installed(reason: FullReason): void;
   /** Lag zero for the first time since the decision. */
@@ -74,8 +81,10 @@ export class ReplicaLink implements ConnectionHandler {
   #welcome: FrameOf<'WELCOME'> | undefined;
   #decision: FrameOf<'DECISION'> | undefined;
   #sink: FullSyncSink | undefined;
+  /** Work on the state that goes on without the link, and ends it. */
   #isInstalling = false;
   #installation: Promise<void> = Promise.resolve();
+  #hasRewound = false;
   #isOver = false;
   #isHeld = false;
   #isAckDue = false;
@@ -106,7 +115,11 @@ export class ReplicaLink implements ConnectionHandler {
     return this.#sink?.progress() ?? null;
   }
   get isSyncing(): boolean {
-    return this.#sink !== undefined;
+    return this.#sink !== undefined || this.#state === 'rewinding';
+  }
+  /** What it streams behind was a rewind, which is counted already. */
+  get hasRewound(): boolean {
+    return this.#hasRewound;
   }
 
   lag(): Lag | null {
@@ -144,7 +157,7 @@ export class ReplicaLink implements ConnectionHandler {
 
   /** The queue moved, or the engine's progress did. */
   moved(): void {
-    if (this.#isOver || this.#state === 'handshake') return;
+    if (this.#isOver || this.#state === 'handshake' || this.#state === 'rewinding') return;
     this.#acknowledgeSoon();
     if (this.#state !== 'catching_up' || this.#shippingEnd === undefined) return;
     if (this.#owner.progress.visibleOffset < this.#knownEnd().offset) return;
@@ -210,7 +223,7 @@ export class ReplicaLink implements ConnectionHandler {
       return;
     }
     if (!this.#isInstalling) this.#sink?.checkProgress(progressDeadlines * options.timeoutMs);
-    if (this.#state !== 'handshake') this.#acknowledge(true);
+    if (this.#state !== 'handshake' && this.#state !== 'rewinding') this.#acknowledge(true);
   }
 
   closed(end: ConnectionEnd): void {
@@ -254,8 +267,12 @@ export class ReplicaLink implements ConnectionHandler {
       this.#connection?.close(reason);
       return;
     }
-    if (tier === 'rewind' || tier === 'padding') {
-      this.#answer('undo_unavailable', decision.from);
+    if (tier === 'padding') {
+      this.#answer('refused', decision.from);
+      return;
+    }
+    if (tier === 'rewind') {
+      this.#judgeRewind(decision.common ?? decision.from);
       return;
     }
     const full = fullReasons.find((other) => other === reason);
@@ -267,9 +284,112 @@ export class ReplicaLink implements ConnectionHandler {
       return;
     }
     this.#adopt(welcome.clusterId);
+    if (tier === 'full' && decision.lossBytes !== null && decision.lossBytes > 0n) {
+      this.#save(decision);
+      return;
+    }
     this.#answer('accept', decision.from);
     this.#change(tier === 'full' ? 'full' : 'catching_up');
     this.#acknowledgeSoon();
+  }
+
+  // -- giving up a suffix --
+
+  /** Can this node go back there? The log decides, not the lists. */
+  #judgeRewind(common: Position): void {
+    const { store } = this.#owner.ports;
+    const known = recordEndAt(store, common.offset);
+    if (known === undefined || !positionsEqual(known, common)) {
+      this.#answer('chain_mismatch', common);
+      return;
+    }
+    if (!store.keptCheckpoints().some(({ offset }) => offset <= common.offset)) {
+      this.#answer('undo_unavailable', common);
+      return;
+    }
+    this.#answer('accept', common);
+    this.#change('rewinding');
+    const from = this.#owner.progress.visible;
+    this.#work(
+      async () => {
+        const lost = await store.rewind(common, BigInt(this.#owner.ports.options.lostMaxBytes));
+        this.#rewound(from, lost);
+      },
+      () => this.#shakeHandsAgain(),
+    );
+  }
+
+  #rewound(from: Position, lost: NativeDivergence): void {
+    const { ports, progress, queue } = this.#owner;
+    progress.refresh();
+    queue.reset(progress.visible);
+    this.#hasRewound = true;
+    const generation = Number(progress.generation);
+    ports.emit({ event: 'switched', cause: 'rewind', from, to: progress.visible, generation });
+    this.#owner.diverged(lost, 'rewind');
+  }
+
+  #shakeHandsAgain(): void {
+    this.#welcome = undefined;
+    this.#change('handshake');
+    this.#connection?.send(this.#owner.handshake());
+  }
+
+  /** A full sync is going to replace what only this node has. */
+  #save(decision: FrameOf<'DECISION'>): void {
+    const { store, options } = this.#owner.ports;
+    this.#work(
+      async () => {
+        const lost = await store.saveSuffix(decision.common, BigInt(options.lostMaxBytes));
+        this.#owner.diverged(lost, 'full');
+      },
+      () => {
+        this.#answer('accept', decision.from);
+        this.#change('full');
+        this.#acknowledgeSoon();
+      },
+    );
+  }
+
+  /** Work that must not be left half done: a link that is lost meanwhile ends behind it. */
+  #work(work: () => Promise<void>, then: () => void): void {
+    const { queue, progress } = this.#owner;
+    this.#isInstalling = true;
+    this.#connection?.hold();
+    const done = async (): Promise<void> => {
+      await queue.idle();
+      await queue.drained();
+      await work();
+    };
+    this.#installation = done().then(
+      () => {
+        this.#isInstalling = false;
+        if (this.#outcome !== undefined) {
+          this.#owner.ended(this.#outcome);
+          return;
+        }
+        if (this.#isOver) return;
+        then();
+        this.#connection?.release();
+      },
+      (cause: unknown) => {
+        this.#isInstalling = false;
+        progress.refresh();
+        this.#failWork(cause instanceof Error ? cause : createError('IO', String(cause)));
+      },
+    );
+  }
+
+  #failWork(error: Error): void {
+    const wasLost = this.#outcome !== undefined;
+    this.#isOver = true;
+    if (error instanceof GaplessError && error.code === 'NEEDS_OPERATOR') {
+      this.#outcome = { kind: 'stop', reason: 'lost_limit_exceeded', details: error.message };
+    } else {
+      this.#outcome = { kind: 'lost', reason: null, error };
+    }
+    if (wasLost) this.#owner.ended(this.#outcome);
+    else this.#connection?.fail(null, error);
   }
 
   #answer(verdict: FrameOf<'ANSWER'>['verdict'], position: Position): void {
@@ -543,6 +663,16 @@ function isTrusted({ told, reason }: ConnectionEnd): boolean {
 
 function asError(cause: unknown): Error {
   return cause instanceof Error ? cause : createError('IO', String(cause));
+}
+
+/** Undefined: no record ends there, or the log has no longer what ends there. */
+function recordEndAt(store: ReplicationPorts['store'], offset: bigint): Position | undefined {
+  try {
+    return store.positionAt(offset);
+  } catch (error) {
+    if (error instanceof GaplessError && logAnswers.has(error.code)) return undefined;
+    throw error;
+  }
 }
 
 function isClockAhead(error: unknown): error is GaplessError {

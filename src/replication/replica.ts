@@ -7,18 +7,21 @@
  *     +------ stopped <------+-- stop (1 s to 60 s), then asks again
  */
 import type { CancelTimer } from '../base/clock.js';
+import type { NativeDivergence } from '../binding/contract.js';
 import type { Progress } from '../binding/progress.js';
 import { createError, GaplessError } from '../errors.js';
 import { emptyPosition, type Position } from '../position.js';
 import type { FrameOf, Purpose } from '../wire/frames.js';
-import type { FullReason, Reason, Tier } from '../wire/names.js';
+import { capabilityPlan, type FullReason, type Reason, type Tier } from '../wire/names.js';
 import { ApplyQueue } from './apply-queue.js';
 import { Backoff } from './backoff.js';
 import type { Connection, ConnectionHandler } from './connection.js';
 import { epochFacts } from './decision-facts.js';
+import { divergenceEvent } from './divergence.js';
 import { FullSyncLimits } from './full-sync-limits.js';
 import { type FullSyncSink, failureOf } from './full-sync-sink.js';
 import { HandoverRequest } from './handover.js';
+import { type PlanAnswer, PlanLink, planOf, type SyncPlan } from './plan.js';
 import type { FollowOptions, HostPort, Lag, LinkState, LinkStatus, ReplicationPorts } from './ports.js';
 import { type LinkOutcome, type LinkOwner, ReplicaLink } from './replica-link.js';
 import type { ResyncTally } from './resync-tally.js';
@@ -67,6 +70,8 @@ export class Replica implements LinkOwner {
   #toldPromised: Position | undefined;
   /** Of a history that was replaced: the next COMMIT says what holds. */
   #isPromisedOld = false;
+  /** In lost/: what the full sync that was decided last is going to replace. */
+  #replacedFile: string | null = null;
   #isStopped = false;
   #isDialling = false;
   #waitingForDecision: { resolve(decided: Decided): void; reject(error: Error): void }[] = [];
@@ -179,6 +184,17 @@ export class Replica implements LinkOwner {
     });
   }
 
+  /** What a resync would do now, on a connection of its own. */
+  async plan(): Promise<SyncPlan> {
+    const channel = await this.ports.network.dial(this.#address, this.ports.options.timeoutMs);
+    const answer = await new Promise<PlanAnswer>((resolve, reject) => {
+      const facts = this.#facts();
+      const link = new PlanLink({ ...facts, capabilities: facts.capabilities | capabilityPlan }, { resolve, reject });
+      link.attach(this.#connect(channel, link, 'control'));
+    });
+    return await planOf(answer, this.ports.store);
+  }
+
   /** Takes nothing more from the primary; the connection stays for a last word by `stop`. */
   async quiesce(): Promise<void> {
     this.#isStopped = true;
@@ -207,11 +223,15 @@ export class Replica implements LinkOwner {
   }
 
   handshake(): FrameOf<'HANDSHAKE'> {
+    this.#shownSync = this.#operatorSync;
+    return this.#facts();
+  }
+
+  #facts(): FrameOf<'HANDSHAKE'> {
     const { store, version } = this.ports;
     this.progress.refresh();
     const { clusterId, nodeId } = store.identity();
     const ownReason = this.#recoverySyncDone ? null : this.ports.asksFull();
-    this.#shownSync = this.#operatorSync;
     return {
       type: 'HANDSHAKE',
       clusterId,
@@ -228,8 +248,7 @@ export class Replica implements LinkOwner {
       asksFull: this.#operatorSync > 0 ? 'operator' : ownReason,
       capabilities: 1n,
       resume: this.#parked?.resumeToken ?? null,
-      // Nothing is offered to rewind to while this node cannot rewind.
-      checkpoints: [],
+      checkpoints: store.keptCheckpoints(),
       epochs: epochFacts(store),
       version,
     };
@@ -302,6 +321,22 @@ export class Replica implements LinkOwner {
     this.#handover.answered(grant);
   }
 
+  diverged(lost: NativeDivergence, reason: 'rewind' | 'full'): void {
+    const told = divergenceEvent(lost, reason);
+    const { common } = lost;
+    // A full sync that goes on where it was cut gives up the same suffix again.
+    if (reason === 'full' && told.file !== null && told.file === this.#replacedFile) return;
+    this.#tally.diverged(lost.operations);
+    this.ports.emit(told);
+    if (reason === 'full') {
+      this.#replacedFile = told.file;
+      return;
+    }
+    this.#tally.completed('rewind', null);
+    // What was promised of the suffix is undone with it; the next COMMIT says what holds.
+    if (this.#promised.offset > common.offset) this.#promised = common;
+  }
+
   installed(reason: FullReason): void {
     this.#begunSyncs = 0;
     this.#limits.completed(reason);
@@ -317,7 +352,7 @@ export class Replica implements LinkOwner {
   streaming(link: ReplicaLink, lag: Lag): void {
     this.#linkBackoff.reset();
     // A full sync was done when its state was installed, whatever became of its link.
-    if (link.tier !== null && link.tier !== 'full') this.#tally.completed(link.tier, link.reason);
+    if (link.tier !== null && link.tier !== 'full' && !link.hasRewound) this.#tally.completed(link.tier, link.reason);
     this.ports.emit({ event: 'streaming', position: this.progress.visible, lag });
   }
 
@@ -420,7 +455,6 @@ function commandFor(reason: Reason): string {
     case 'primary_empty_guard':
     case 'primary_regressed':
     case 'lost_limit_exceeded':
-    case 'undo_unavailable':
       return 'gapless serve DIR --accept-loss';
     default:
       return 'gapless resync URL --full';

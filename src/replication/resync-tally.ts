@@ -10,6 +10,7 @@ export class ResyncTally {
   readonly #pairs = new Map<string, number>();
   #err = 0;
   #partialErr = 0;
+  #divergenceOperations = 0;
 
   /** A decision was made (here, or for us). */
   decided(tier: Tier, reason: Reason | null, from: Position): void {
@@ -29,6 +30,11 @@ export class ResyncTally {
     add(this.#pairs, `${tier} ${reason ?? ''}`);
   }
 
+  /** So many operations of this node were given up. */
+  diverged(operations: number): void {
+    this.#divergenceOperations += operations;
+  }
+
   failed(): void {
     this.#err++;
   }
@@ -44,6 +50,7 @@ export class ResyncTally {
       partialOk: ring + wal + rewind,
       partialErr: this.#partialErr,
       partialPadding: padding,
+      divergenceOperations: this.#divergenceOperations,
       fullByReason: Object.fromEntries(this.#full),
       byTierAndReason: Object.fromEntries(this.#pairs),
       fenced,

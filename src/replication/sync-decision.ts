@@ -81,11 +81,8 @@ export type SyncDecision =
   | (Diverged & { readonly tier: 'rewind'; readonly checkpoint: Position })
   | (Diverged & { readonly tier: 'padding'; readonly reason: FullReason; readonly to: Position })
   | (Refused & { readonly tier: 'full'; readonly reason: FullReason })
-  /**
-   * With reason `fenced` the primary fences itself before it answers. `undo_unavailable`: a suffix that nobody may undo
-   * yet (decision-facts.ts), never an answer of `decideSync`.
-   */
-  | (Refused & { readonly tier: 'stop'; readonly reason: StopReason | 'undo_unavailable' });
+  /** With reason `fenced` the primary fences itself before it answers. */
+  | (Refused & { readonly tier: 'stop'; readonly reason: StopReason });
 
 type Stop = Extract<SyncDecision, { readonly tier: 'stop' }>;
 type Full = Extract<SyncDecision, { readonly tier: 'full' }>;

@@ -52,6 +52,8 @@ export function isFullReason(reason: Reason | null): reason is FullReason {
 /** Bits of the capabilities in HANDSHAKE and WELCOME. */
 export const capabilityLz4 = 1n;
 export const capabilityPadding = 2n;
+/** In HANDSHAKE: only a question, the connection ends with the decision. */
+export const capabilityPlan = 4n;
 
 export const compressions = ['none', 'lz4'] as const;
 export type Compression = (typeof compressions)[number];

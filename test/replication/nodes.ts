@@ -36,6 +36,7 @@ const eventNames = [
   'sync_failed',
   'streaming',
   'switched',
+  'divergence',
   'epoch',
   'role',
   'fenced',

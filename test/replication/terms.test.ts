@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Position, readLogRecords } from '../../dist/index.js';
-import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
+import { converged, TestCluster, type TestNode, until } from './nodes.js';
 import { startWriters } from './workload.js';
 
 const anywhere = { host: '127.0.0.1', port: 0 };
@@ -110,32 +110,34 @@ describe('an old primary that restarts beside its successor', () => {
 });
 
 describe('an old primary with a suffix', () => {
-  test('that dials its successor is stopped, keeps and serves the suffix, also after a restart', async () => {
-    await old.db.close();
+  test('promised to callers keeps and serves it until an operator accepts the loss, also after a restart', async () => {
+    await old.db.put('promised', '1');
+    await converged(old, third);
+    await next.db.replication.follow({ host: '127.0.0.1', port: 1 });
+    const { position: held } = await old.db.put('suffix', 'x');
+    await old.db.replication.waitFor(held);
+    await until('the third to hear of it', () => `${third.db.replication.status().promised}` === `${held}`);
     await next.db.replication.promote();
     const successor = await next.db.replication.listen(anywhere);
-    await third.db.replication.follow(successor);
-    await old.reopen();
-    await fill(old, 30, 20, 'suffix');
     await next.db.put('theirs', '2');
-    const position = `${old.db.position}`;
-    await old.reopen({ asReplica: true });
-    for (let restart = 0; restart < 2; restart++) {
-      await old.db.replication.follow(successor);
-      const stops = (): number => old.saw('needs_operator', { reason: 'undo_unavailable' }).length;
-      await until('the stop', () => stops() > restart);
-      expect(`${old.db.position}`).toBe(position);
-      expect(old.db.get('suffix-29')?.length).toBe(20);
-      expect(old.db.get('theirs')).toBeUndefined();
-      expect(old.db.status()).toMatchObject({ state: 'needs_operator', reason: 'undo_unavailable' });
-      await expect(old.db.put('x', '1')).rejects.toMatchObject({ code: 'READ_ONLY' });
-      await old.reopen({ asReplica: true });
+    for (let turn = 0; turn < 2; turn++) {
+      await third.db.replication.follow(successor);
+      const stops = (): number => third.saw('needs_operator', { reason: 'lost_limit_exceeded' }).length;
+      await until('the stop', () => stops() > turn);
+      expect(`${third.db.position}`).toBe(`${held}`);
+      expect(third.db.get('suffix')?.toString()).toBe('x');
+      expect(third.db.get('theirs')).toBeUndefined();
+      expect(third.db.status()).toMatchObject({ state: 'needs_operator', reason: 'lost_limit_exceeded' });
+      // To ask for a full sync is not to accept that it takes the suffix away.
+      const asked = await third.db.replication.resync({ full: true });
+      expect(asked).toEqual({ tier: 'stop', reason: 'lost_limit_exceeded' });
     }
-    await old.db.replication.follow({ ...successor, acceptLoss: true });
-    await converged(next, old);
-    expect(old.db.get('suffix-29')).toBeUndefined();
-    expect(old.db.get('theirs')?.toString()).toBe('2');
-    expect(await sharedEpochs(old, next, third)).toEqual([]);
+    await third.db.replication.follow({ ...successor, acceptLoss: true });
+    await converged(next, third);
+    expect(third.db.get('suffix')).toBeUndefined();
+    expect(third.saw('cleared').length).toBeGreaterThan(0);
+    expect(third.saw('divergence')).toMatchObject([{ operations: 1 }]);
+    expect(await sharedEpochs(next, third)).toEqual([]);
   });
 
   test('of the same length as the successor has is not taken for equal', async () => {
@@ -151,14 +153,8 @@ describe('an old primary with a suffix', () => {
     while (old.db.position.seq < next.db.position.seq) await old.db.put('more', '1');
     expect(old.db.position.seq).toBe(next.db.position.seq);
     await old.db.replication.demote({ follow: successor });
-    await until('the stop', () => old.saw('needs_operator', { reason: 'undo_unavailable' }).length > 0);
-    expect(old.saw('resync').at(-1)).toMatchObject({ tier: 'stop', reason: 'undo_unavailable' });
-    expect(old.db.get('key')?.toString()).toBe('111');
-    // To ask for a full sync is not to accept that it takes the suffix away.
-    expect(await old.db.replication.resync({ full: true })).toEqual({ tier: 'stop', reason: 'undo_unavailable' });
-    expect(old.db.get('key')?.toString()).toBe('111');
-    await old.db.replication.follow({ ...successor, acceptLoss: true });
     await converged(next, old);
+    expect(old.saw('resync', { tier: 'rewind', reason: null })).toHaveLength(1);
     expect(old.db.get('key')?.toString()).toBe('222');
   });
 });

@@ -36,6 +36,7 @@ async function following() {
     meta: () => ({ epochs: [], slots: [], padded: [] }),
     logStats: () => ({ floor: 0n }),
     finishTickets: async () => undefined,
+    keptCheckpoints: () => [],
     promote: () =>
       new Promise((_resolve, reject) => {
         promote = () => reject(createError('NO_SPACE', 'no space for the record of a new epoch'));
