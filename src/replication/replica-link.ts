@@ -620,7 +620,8 @@ export class ReplicaLink implements ConnectionHandler {
 
   /** It is the primary's turn, and nothing can go on before it. */
   #isWaiting(): boolean {
-    return this.#state === 'handshake' || (this.#state === 'full' && this.#sink === undefined && !this.#isInstalling);
+    if (this.#isInstalling) return false;
+    return this.#state === 'handshake' || (this.#state === 'full' && this.#sink === undefined);
   }
 
   #isStale(epoch: string): boolean {
