@@ -34,6 +34,9 @@ import { type SnapshotTasks, snapshotTasks } from './workers/snapshot-tasks.js';
 
 export type ReplicationFactory = (node: Node, ports: Pick<ReplicationPorts, 'ring' | 'emit' | 'news'>) => Replication;
 
+/** How long a close waits for replicas at most: less than the time that `serve` has for all of it. */
+const replicasMsMax = 5000;
+
 interface OpenRing {
   readonly memory: SharedArrayBuffer;
   readonly reader: RingReader;
@@ -180,7 +183,7 @@ export class Node {
     // The assignment in close() comes first: from here on nothing new begins.
     await Promise.resolve();
     // What replicas may still acknowledge has its time; beyond it, closing leaves it in doubt.
-    await this.#settled(this.gate.settled(), this.options.replication.ackTimeoutMs);
+    await this.#settled(this.gate.settled(), Math.min(this.options.replication.ackTimeoutMs, replicasMsMax));
     await this.#replication?.close();
     await this.committer.drained();
     this.waits.closeAll(createError('CLOSED', 'the database was closed'));
