@@ -1,4 +1,4 @@
-/** A worker thread that reads random keys of a store for a time: says that it is ready, waits for 'go', says what it did. */
+/** A worker thread that reads random keys of a store for a time: says that it is ready, waits for 'go', reports. */
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type OpenOptions, open } from 'gaplessdb';
