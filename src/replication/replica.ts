@@ -335,6 +335,7 @@ export class Replica implements LinkOwner {
     this.#tally.completed('rewind', null);
     // What was promised of the suffix is undone with it; the next COMMIT says what holds.
     if (this.#promised.offset > common.offset) this.#promised = common;
+    if (this.#commit.offset > common.offset) this.#commit = common;
   }
 
   installed(reason: FullReason): void {

@@ -1,4 +1,4 @@
-/** Failback over processes, and what remains of it: the plan, the events, and the files of lost/ with their commands. */
+/** Failback over processes, and what remains of it: plan, events, the files of lost/ with their commands. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { cli, type Json, type Node, place, serve, stopAll } from './harness.js';
 
