@@ -243,11 +243,26 @@ class ReadScope;
 
 // Builds a new generation beside the live one: the replica's side of a full sync, and restore.
 // Called by one thread at a time. Dropped without Install: everything it wrote is removed.
+// What is left of a full sync that was cut short.
+struct RecalledSync {
+  Id128 sync;
+  snapshot::Token token;
+  std::vector<uint64_t> flow_bytes;  // of each flow, verified
+};
+
 class GenerationBuilder {
  public:
+  // What was written goes, unless it was suspended or installed, or the process is killed.
   virtual ~GenerationBuilder() = default;
   // The flows announced; the meta state gives the position. Checks free space against `bytes`.
   virtual Status Begin(const snapshot::Token& announced, uint64_t bytes) = 0;
+  // Behind Begin: what is written from now on can be recalled under this name, also after a crash.
+  virtual Status Remember(const Id128& sync) = 0;
+  // Instead of Begin: takes up what a former process left, cut back to what is verified. False:
+  // there is nothing of use, and nothing is left of it. Waits: everything is read.
+  virtual Result<bool> Recall(RecalledSync* recalled) = 0;
+  // Writes out what there is and ends this object; what is written stays for Recall. Waits.
+  virtual Status Suspend() = 0;
   // Where flow `flow`'s bytes go; they are verified as they come. Threads: one per flow.
   virtual Status FeedFlow(uint32_t flow, Slice bytes) = 0;
   // Flow is whole; `summary` is the sender's word. Verifies and fsyncs the file.

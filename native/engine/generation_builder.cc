@@ -13,6 +13,7 @@
 #include "engine/current.h"
 #include "engine/engine_impl.h"
 #include "engine/received.h"
+#include "engine/sync_file.h"
 #include "io/file_names.h"
 
 namespace gapless::engine {
@@ -61,6 +62,9 @@ class Builder final : public GenerationBuilder {
   }
 
   Status Begin(const snapshot::Token& announced, uint64_t bytes) override;
+  Status Remember(const Id128& sync) override;
+  Result<bool> Recall(RecalledSync* recalled) override;
+  Status Suspend() override;
   Status FeedFlow(uint32_t flow, Slice bytes) override;
   Status FinishFlow(uint32_t flow, const snapshot::FlowSummary& summary) override;
   std::vector<uint32_t> finished() const override;
@@ -76,6 +80,11 @@ class Builder final : public GenerationBuilder {
   Status MakeDirectories();
   Status OpenLog();
   Status OpenFlows();
+  Status RecallSync(RecalledSync* recalled);
+  Status FindDirectory();
+  Status ReopenLog();
+  Status ReopenFlow(uint32_t flow);
+  Status KeepVerified(uint32_t flow, uint64_t bytes);
   Status Ready() const;
   Status Fail(Status why);
   Status WriteOut(IncomingFlow* flow, Slice more);
@@ -216,6 +225,170 @@ Status Builder::OpenFlows() {
     flows_[i].verifier =
         std::make_unique<snapshot::FlowVerifier>(snapshot::ExpectedHeader(token_, i), path);
   }
+  return Status::Ok();
+}
+
+Status Builder::Remember(const Id128& sync) {
+  RETURN_IF_ERROR(Ready());
+  RETURN_IF_ERROR(fs_->SyncDirectory(incoming_));
+  const Status kept = io::PublishFile(fs_, incoming_, kSyncFile, EncodeSyncFile(sync, token_));
+  return kept.ok() ? kept : Fail(kept);
+}
+
+// Damage of what was left is no damage of the store: all of it is fetched anew.
+Result<bool> Builder::Recall(RecalledSync* recalled) {
+  {
+    const MutexLock lock(&mutex_);
+    if (begun_) return Status::Error(Code::kUsage, "the generation was begun already");
+  }
+  if (engine_->options().read_only || engine_->role() != Role::kReplica) return false;
+  incoming_ = io::JoinPath(engine_->path(), io::kIncomingDirectory);
+  const Result<bool> there = fs_->Exists(io::JoinPath(incoming_, kSyncFile));
+  if (!there.ok()) return there.status();
+  if (!there.value()) {
+    Discard();
+    return false;
+  }
+  const Status status = RecallSync(recalled);
+  if (status.ok()) return true;
+  Discard();
+  if (!status.Is(Code::kCorrupt) && !status.Is(Code::kFormatUnsupported)) return status;
+  return false;
+}
+
+Status Builder::RecallSync(RecalledSync* recalled) {
+  const std::string path = io::JoinPath(incoming_, kSyncFile);
+  const Result<std::string> bytes = io::ReadWholeFile(fs_, path, kSyncBytesMax);
+  if (!bytes.ok()) return bytes.status();
+  RETURN_IF_ERROR(DecodeSyncFile(bytes.value(), path, &recalled->sync, &token_));
+  identity_ = engine_->identity_file();
+  if (token_.cluster != identity_.cluster) {
+    return Status::Corrupt("SYNC of another cluster", path, 0).With("what", "identity");
+  }
+  RETURN_IF_ERROR(FindDirectory());
+  {
+    const MutexLock lock(&mutex_);
+    begun_ = true;
+    finished_.assign(token_.flows.size(), false);
+  }
+  RETURN_IF_ERROR(ReopenLog());
+  flows_.resize(token_.flows.size());
+  for (uint32_t i = 0; i < flows_.size(); ++i) RETURN_IF_ERROR(ReopenFlow(i));
+  recalled->flow_bytes.clear();
+  for (uint32_t i = 0; i < flows_.size(); ++i) {
+    const bool open = flows_[i].file != nullptr;
+    recalled->flow_bytes.push_back(open ? flows_[i].written : token_.flows[i].file_bytes);
+  }
+  recalled->token = token_;
+  return Status::Ok();
+}
+
+// The one generation in incoming/, of a number that is still free.
+Status Builder::FindDirectory() {
+  const Result<std::vector<std::string>> names = fs_->List(incoming_);
+  if (!names.ok()) return names.status();
+  for (const std::string& name : names.value()) {
+    if (!io::ParseGenerationName(name, &number_)) continue;
+    const Result<bool> taken = fs_->Exists(GenerationPath(engine_->path(), number_));
+    if (!taken.ok()) return taken.status();
+    if (taken.value() || number_ <= engine_->Live()->number()) break;
+    directory_ = GenerationPath(incoming_, number_);
+    return Status::Ok();
+  }
+  return Status::Corrupt("SYNC without its generation", incoming_, 0).With("what", "missing");
+}
+
+Status Builder::ReopenLog() {
+  const log::LogOptions options = MakeLogOptions(engine_->options(), directory_, identity_);
+  log::ScanOptions scan;
+  scan.fs = fs_;
+  scan.directory = options.directory;
+  scan.cluster = options.cluster;
+  scan.secret = options.secret;
+  scan.from = token_.meta.position;
+  scan.from_timestamp = token_.meta.clock;
+  const auto count = [this](const log::RecordView& record, const Position&, const Position&) {
+    ++spilled_.applied_records;
+    spilled_.applied_operations += record.header.operations;
+    return Status::Ok();
+  };
+  const Result<log::ScanResult> scanned = log::ScanLog(scan, count);
+  if (!scanned.ok()) return scanned.status();
+  RETURN_IF_ERROR(scanned.value().ToStatus());
+  Result<std::unique_ptr<log::Log>> log = log::Log::Open(options, scanned.value(), &room_);
+  if (!log.ok()) return log.status();
+  log_ = std::move(log.value());
+  log_->SetBase(token_.meta.position.offset);
+  clock_ = scanned.value().end_timestamp;
+  const MutexLock lock(&mutex_);
+  head_ = scanned.value().end;
+  return Status::Ok();
+}
+
+// Feeds the verifier the first `bytes` of the file. kCorrupt where they are no flow.
+Status FeedFile(io::File* file, uint64_t bytes, snapshot::FlowVerifier* verifier) {
+  std::string buffer(kWriteBytes, '\0');
+  for (uint64_t at = 0; at < bytes;) {
+    const size_t want = static_cast<size_t>(std::min<uint64_t>(bytes - at, buffer.size()));
+    size_t got = 0;
+    RETURN_IF_ERROR(file->ReadAt(at, buffer.data(), want, &got));
+    if (got == 0) return Status::Corrupt("the file ends early", file->path(), at);
+    RETURN_IF_ERROR(verifier->Feed(Slice(buffer.data(), got)));
+    at += got;
+  }
+  return Status::Ok();
+}
+
+Status Builder::ReopenFlow(uint32_t flow) {
+  IncomingFlow& incoming = flows_[flow];
+  const std::string path =
+      io::JoinPath(io::JoinPath(directory_, io::kRunsDirectory), io::FlowName(flow));
+  Result<std::unique_ptr<io::File>> file = fs_->Open(path, io::OpenMode::kReadWrite);
+  if (!file.ok()) return file.status();
+  incoming.file = std::move(file.value());
+  const Result<uint64_t> size = incoming.file->Size();
+  if (!size.ok()) return size.status();
+  incoming.verifier =
+      std::make_unique<snapshot::FlowVerifier>(snapshot::ExpectedHeader(token_, flow), path);
+  const Status fed = FeedFile(incoming.file.get(), size.value(), incoming.verifier.get());
+  if (!fed.ok() && !fed.Is(Code::kCorrupt)) return fed;
+  const uint64_t verified = incoming.verifier->verified_bytes();
+  if (!fed.ok() || verified != size.value()) return KeepVerified(flow, verified);
+  incoming.written = verified;
+  if (!incoming.verifier->Complete()) return Status::Ok();
+  RETURN_IF_ERROR(incoming.file->Sync());
+  const snapshot::FlowSummary received = incoming.verifier->summary();
+  incoming.file.reset();
+  incoming.verifier.reset();
+  const MutexLock lock(&mutex_);
+  token_.flows[flow] = received;
+  finished_[flow] = true;
+  return Status::Ok();
+}
+
+// A verifier does not go back, so another one begins.
+Status Builder::KeepVerified(uint32_t flow, uint64_t bytes) {
+  IncomingFlow& incoming = flows_[flow];
+  RETURN_IF_ERROR(incoming.file->Truncate(bytes));
+  incoming.verifier = std::make_unique<snapshot::FlowVerifier>(
+      snapshot::ExpectedHeader(token_, flow), incoming.file->path());
+  RETURN_IF_ERROR(FeedFile(incoming.file.get(), bytes, incoming.verifier.get()));
+  incoming.written = bytes;
+  return Status::Ok();
+}
+
+Status Builder::Suspend() {
+  RETURN_IF_ERROR(Ready());
+  for (IncomingFlow& flow : flows_) {
+    if (flow.file != nullptr && !flow.buffer.empty()) RETURN_IF_ERROR(WriteOut(&flow, Slice()));
+  }
+  RETURN_IF_ERROR(log_->Close([](const Position&) { return Status::Ok(); }));
+  log_.reset();
+  flows_.clear();
+  incoming_.clear();
+  directory_.clear();
+  const MutexLock lock(&mutex_);
+  failed_ = Status::Error(Code::kClosed, "the full sync was suspended");
   return Status::Ok();
 }
 
@@ -364,6 +537,14 @@ Status Builder::Install() {
 }
 
 Status Builder::InstallSteps() {
+  // From here on a crash leaves nothing to go on with.
+  const std::string name = io::JoinPath(incoming_, kSyncFile);
+  const Result<bool> remembered = fs_->Exists(name);
+  if (!remembered.ok()) return remembered.status();
+  if (remembered.value()) {
+    RETURN_IF_ERROR(fs_->Remove(name));
+    RETURN_IF_ERROR(fs_->SyncDirectory(incoming_));
+  }
   // Log first: everything of it is durable before a manifest speaks of it.
   const Status closed = log_->Close([](const Position&) { return Status::Ok(); });
   log_.reset();
@@ -475,7 +656,11 @@ Status SettleSwitch(io::FileSystem* fs, const std::string& path, StoreFiles* fil
     next.intent_common = Position{};
     RETURN_IF_ERROR(files->state->Update(next));
   }
-  RETURN_IF_ERROR(RemoveIfThere(fs, io::JoinPath(path, io::kIncomingDirectory)));
+  // A replica may go on with a full sync that was cut short: Recall judges what there is of it.
+  const std::string incoming = io::JoinPath(path, io::kIncomingDirectory);
+  const Result<bool> kept = fs->Exists(io::JoinPath(incoming, kSyncFile));
+  if (!kept.ok()) return kept.status();
+  if (!kept.value() || next.role != Role::kReplica) RETURN_IF_ERROR(RemoveIfThere(fs, incoming));
   const Result<std::vector<std::string>> names = fs->List(path);
   if (!names.ok()) return names.status();
   for (const std::string& name : names.value()) {

@@ -3,7 +3,8 @@
 // Flows and log stand below incoming/ until Install makes runs of the flows and moves all of it to
 // gen-NNNNNN; CURRENT names that last. A crash
 // at any step leaves the old generation or the new one; what it leaves of the other is removed by
-// SettleSwitch at the next open. One builder an engine at a time.
+// SettleSwitch at the next open, except what incoming/SYNC names on a replica: Recall takes that
+// up. One builder an engine at a time.
 #pragma once
 
 #include <memory>
@@ -27,7 +28,8 @@ Result<std::unique_ptr<GenerationBuilder>> MakeGenerationBuilder(EngineImpl* eng
 uint64_t DurableMarkOf(const NodeState& state, uint64_t generation);
 
 // Ends a switch that a crash cut short, on the side that CURRENT names, and removes what no pointer
-// names: incoming/ and generations that CURRENT never reached. Requires: the exclusive lock.
+// names: incoming/ without SYNC and generations that CURRENT never reached. Requires: the exclusive
+// lock.
 Status SettleSwitch(io::FileSystem* fs, const std::string& path, StoreFiles* files);
 
 }  // namespace gapless::engine

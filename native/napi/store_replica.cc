@@ -224,6 +224,66 @@ napi_value Drop(napi_env env, napi_callback_info info) {
       [run](engine::Engine*, Nothing* nothing) { return run(nothing); }, AnswerNothing);
 }
 
+// remember(syncId)
+napi_value Remember(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  Id128 sync;
+  if (generation == nullptr || !ReadId(env, args[0], "the sync id", &sync)) return nullptr;
+  const Status kept = generation->builder()->Remember(sync);
+  return kept.ok() ? nullptr : Throw(env, kept);
+}
+
+napi_value Suspend(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  Generation* const generation = GenerationOf(args);
+  if (generation == nullptr) return nullptr;
+  return StartStoreJob<Nothing>(
+      generation->store(), env, "gaplessdb suspend",
+      [builder = generation->TakeBuilder()](engine::Engine*, Nothing*) {
+        return builder->Suspend();
+      },
+      AnswerNothing);
+}
+
+napi_value WrapGeneration(napi_env env, std::shared_ptr<StoreHandle> store, Builder builder) {
+  auto generation = std::make_unique<Generation>(std::move(store), std::move(builder));
+  const napi_value instance =
+      NewInstance(env, DataOf(env)->generation_class, kGenerationTag, generation.get(),
+                  [](napi_env, void* object, void*) { delete static_cast<Generation*>(object); });
+  if (instance != nullptr) static_cast<void>(generation.release());
+  return instance;
+}
+
+struct Recalled {
+  bool found = false;
+  engine::RecalledSync sync;
+  Builder builder;
+};
+
+// recallGeneration(): null if there is nothing to go on with
+napi_value RecallGeneration(StoreHandle& store, const Args& args) {
+  const auto run = [](engine::Engine* engine, Recalled* recalled) -> Status {
+    Result<std::unique_ptr<engine::GenerationBuilder>> made = engine->NewGeneration();
+    if (!made.ok()) return made.status();
+    const Result<bool> found = made.value()->Recall(&recalled->sync);
+    if (!found.ok()) return found.status();
+    recalled->found = found.value();
+    if (recalled->found) recalled->builder = Builder(std::move(made.value()));
+    return Status::Ok();
+  };
+  const auto answer = [handle = store.shared_from_this()](napi_env env, const Recalled& recalled) {
+    if (!recalled.found) return MakeNull(env);
+    const napi_value flows = MakeArray(env);
+    for (const uint64_t bytes : recalled.sync.flow_bytes) Push(env, flows, MakeCount(env, bytes));
+    ObjectBuilder object(env);
+    object.Set("syncId", MakeId(env, recalled.sync.sync));
+    object.Set("token", MakeToken(env, recalled.sync.token)).Set("flowBytes", flows);
+    return object.Set("generation", WrapGeneration(env, handle, recalled.builder)).Done();
+  };
+  return StartStoreJob<Recalled>(store, args.env, "gaplessdb recall", run, answer);
+}
+
 // beginGeneration(token, bytes)
 napi_value BeginGeneration(StoreHandle& store, const Args& args) {
   Slice bytes;
@@ -238,13 +298,7 @@ napi_value BeginGeneration(StoreHandle& store, const Args& args) {
   if (!made.ok()) return Throw(args.env, made.status());
   const Status begun = made.value()->Begin(token.value(), total);
   if (!begun.ok()) return Throw(args.env, begun);
-  auto generation =
-      std::make_unique<Generation>(store.shared_from_this(), Builder(std::move(made.value())));
-  const napi_value instance =
-      NewInstance(args.env, DataOf(args.env)->generation_class, kGenerationTag, generation.get(),
-                  [](napi_env, void* object, void*) { delete static_cast<Generation*>(object); });
-  if (instance != nullptr) static_cast<void>(generation.release());
-  return instance;
+  return WrapGeneration(args.env, store.shared_from_this(), Builder(std::move(made.value())));
 }
 
 }  // namespace
@@ -260,6 +314,7 @@ void AddReplicaMethods(std::vector<napi_property_descriptor>* methods) {
   methods->push_back(Method("saveSuffix", OnStore<SaveSuffix>));
   methods->push_back(Method("keptCheckpoints", OnStore<KeptCheckpoints>));
   methods->push_back(Method("beginGeneration", OnStore<BeginGeneration>));
+  methods->push_back(Method("recallGeneration", OnStore<RecallGeneration>));
 }
 
 void DefineGenerationClass(napi_env env) {
@@ -269,6 +324,8 @@ void DefineGenerationClass(napi_env env) {
                                               Method("appendLog", AppendLog),
                                               Method("received", ReceivedPosition),
                                               Method("install", Install),
+                                              Method("remember", Remember),
+                                              Method("suspend", Suspend),
                                               Method("drop", Drop)};
   DefineClass(env, "NativeGeneration", std::size(methods), methods, &DataOf(env)->generation_class);
 }

@@ -355,10 +355,24 @@ export interface NativeGeneration {
   /** Records behind the snapshot position, whole; returns the position received. */
   appendLog(records: Uint8Array): Position;
   received(): Position;
+  /** What is written from now on can be recalled under this name (32 hex digits), also after a crash. Syncs a file. */
+  remember(syncId: string): void;
+  /** Keeps what there is for `recallGeneration`. Ends this object. */
+  suspend(): Promise<void>;
   /** Requires: every announced flow finished. Loads, replays, fsyncs, switches CURRENT. Ends this object. */
   install(): Promise<void>;
   /** Removes what was written; nothing to do after install or drop. */
   drop(): Promise<void>;
+}
+
+/** What is left of a full sync that was cut short, by a suspension or with its process. */
+export interface NativeRecalled {
+  readonly syncId: string;
+  /** Flows that are whole have their summaries. */
+  readonly token: NativeToken;
+  /** Verified bytes of each flow. */
+  readonly flowBytes: readonly number[];
+  readonly generation: NativeGeneration;
 }
 
 /** Point reads of a handle, as plain functions: the key is the first `keyBytes` of the memory that it was made with. */
@@ -516,6 +530,8 @@ export interface NativeStore {
   keptCheckpoints(): Position[];
   /** `token`: the announced snapshot; `bytes`: of all flows, checked against free space. */
   beginGeneration(token: Uint8Array, bytes: number): NativeGeneration;
+  /** Takes up what was left of a full sync; null: nothing of use was. Reads and verifies all of it. */
+  recallGeneration(): Promise<NativeRecalled | null>;
 }
 
 export interface NativeCheckedRecords {

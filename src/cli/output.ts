@@ -53,6 +53,16 @@ export class Output {
     this.#streams.stderr.write(`${text}\n`);
   }
 
+  /** Somebody watches stderr. */
+  get isTerminal(): boolean {
+    return 'isTTY' in this.#streams.stderr && this.#streams.stderr.isTTY === true;
+  }
+
+  /** Writes over the line of stderr that the cursor is on. Requires: isTerminal. */
+  overwrite(text: string): void {
+    this.#streams.stderr.write(`\r\u001b[K${text}`);
+  }
+
   /** The error in the form of INTERFACES section 14; returns the exit code. */
   failure(error: unknown): number {
     const body = errorBody(error);

@@ -9,6 +9,7 @@ import { type Command, type Context, exitDone, exitNo } from './command.js';
 import { EventHub } from './event-hub.js';
 import { NodeCell } from './node-cell.js';
 import { errorBody } from './output.js';
+import { showFullSyncs } from './progress-bar.js';
 import { bearerToken, readSecret } from './remote.js';
 import { type ServePlan, serveFlags, servePlan } from './serve-flags.js';
 import { StatusServer } from './status-server.js';
@@ -116,6 +117,7 @@ class Service {
     }
     const recovered = new Promise<void>((resolve) => database.on('recovery', () => resolve()));
     database.onAny((event) => this.#hub.publish({ ...event }));
+    showFullSyncs(database, this.#context.output);
     this.#cell.opened(database);
     await recovered;
     return database;

@@ -68,6 +68,7 @@ export class ReplicationController implements Replication {
       {
         upstream: () => (this.#progress.isPrimary ? undefined : this.#replica?.told),
         handover: (successor, request) => void this.#handOver(successor, request),
+        isSyncing: () => this.#replica?.isSyncing === true,
       },
     );
   }
@@ -199,7 +200,7 @@ export class ReplicationController implements Replication {
     await this.#elector?.close(this.#ports.options.timeoutMs);
     await this.#changing.catch(() => undefined);
     const closed = createError('CLOSED', 'the node closes');
-    await this.#replica?.quiesce();
+    await this.#replica?.quiesce(true);
     this.#replica?.stop(closed);
     this.#replica = undefined;
     await this.#primary.close();

@@ -9,7 +9,7 @@
  * ends it. The served state stays as it is throughout.
  */
 import type { CancelTimer } from '../base/clock.js';
-import type { NativeGeneration, NativeMetaState } from '../binding/contract.js';
+import type { NativeGeneration, NativeMetaState, NativeRecalled } from '../binding/contract.js';
 import { createError, describeError } from '../errors.js';
 import { type Position, positionsEqual } from '../position.js';
 import { protocolError, type ResumeToken } from '../wire/fields.js';
@@ -54,30 +54,76 @@ export class FullSyncSink implements FlowSink {
   #state: 'running' | 'parked' | 'over' = 'parked';
   #isBroken = false;
 
-  /** Throws CORRUPT, PROTOCOL, NO_SPACE, IO. */
-  constructor(begin: FrameOf<'SNAPSHOT_BEGIN'>, clusterId: string, owner: SinkOwner) {
+  private constructor(
+    begin: FrameOf<'SNAPSHOT_BEGIN'>,
+    meta: NativeMetaState,
+    generation: NativeGeneration,
+    owner: SinkOwner,
+  ) {
     const { ports } = owner;
     this.#begin = begin;
     this.#owner = owner;
     this.#pacer = new Pacer(ports.clock, ports.options.syncRateBytes);
     this.#redial = new Backoff(100, 5000, ports.random);
-    this.meta = ports.tools.decodeMetaState(begin.metaState, 'full sync');
-    if (!positionsEqual(this.meta.position, begin.position)) {
-      throw protocolError('meta', 'the snapshot and its meta state name different positions');
-    }
+    this.meta = meta;
     const flows = Array.from({ length: begin.flows }, (_, flow) => flow);
     this.#announced = new Set(flows);
     this.#meter = new SyncMeter(ports.clock, flows, Number(begin.estimatedBytes));
+    this.#generation = generation;
+    this.#received = begin.position;
+  }
+
+  /** One that begins from nothing. Throws CORRUPT, PROTOCOL, NO_SPACE, IO. */
+  static announced(begin: FrameOf<'SNAPSHOT_BEGIN'>, clusterId: string, owner: SinkOwner): FullSyncSink {
+    const { ports } = owner;
+    const meta = ports.tools.decodeMetaState(begin.metaState, 'full sync');
+    if (!positionsEqual(meta.position, begin.position)) {
+      throw protocolError('meta', 'the snapshot and its meta state name different positions');
+    }
     const unknown = { entries: 0, bytes: 0, fileBytes: 0, crc: 0 };
     const token = ports.tools.encodeToken({
       clusterId,
       createdMs: ports.clock.now(),
       compression: begin.compression,
-      flows: flows.map((flow) => ({ flow, ...unknown })),
-      meta: this.meta,
+      flows: Array.from({ length: begin.flows }, (_, flow) => ({ flow, ...unknown })),
+      meta,
     });
-    this.#received = begin.position;
-    this.#generation = ports.store.beginGeneration(token, Number(begin.estimatedBytes));
+    const generation = ports.store.beginGeneration(token, Number(begin.estimatedBytes));
+    generation.remember(begin.syncId);
+    return new FullSyncSink(begin, meta, generation, owner);
+  }
+
+  /** One that a former process left, parked. */
+  static recalled(recalled: NativeRecalled, ports: ReplicationPorts): FullSyncSink {
+    const { syncId, token, generation, flowBytes } = recalled;
+    const { meta, compression } = token;
+    // What only an announcement knows comes with the one that resumes it.
+    const begin: FrameOf<'SNAPSHOT_BEGIN'> = {
+      type: 'SNAPSHOT_BEGIN',
+      syncId,
+      reason: null,
+      position: meta.position,
+      flows: token.flows.length,
+      compression,
+      estimatedBytes: 0n,
+      estimatedEntries: 0n,
+      resumed: true,
+      metaState: new Uint8Array(),
+    };
+    const nobody: SinkOwner = {
+      ports,
+      dial: () => Promise.reject(createError('NOT_READY', 'the full sync is parked')),
+      complete: () => undefined,
+      failed: () => undefined,
+    };
+    const sink = new FullSyncSink(begin, meta, generation, nobody);
+    sink.#received = generation.received();
+    for (const [flow, bytes] of flowBytes.entries()) sink.#meter.add(flow, bytes);
+    for (const flow of generation.finished()) {
+      sink.#verified.add(flow);
+      sink.#entries += token.flows[flow]?.entries ?? 0;
+    }
+    return sink;
   }
 
   /** As it was announced last. */
@@ -122,7 +168,7 @@ export class FullSyncSink implements FlowSink {
     const { ports } = this.#owner;
     this.#state = 'running';
     this.#movedAt = ports.clock.monotonic();
-    this.#meter.start();
+    this.#meter.start(Number(this.#begin.estimatedBytes));
     const { syncId: id, reason, position, flows, estimatedBytes, resumed } = this.#begin;
     ports.emit({ event: 'sync_start', id, reason, position, flows, bytes: Number(estimatedBytes), resumed });
     this.#todo = [...this.#announced].filter((flow) => !this.#verified.has(flow) && !this.#finishing.has(flow));
@@ -172,6 +218,15 @@ export class FullSyncSink implements FlowSink {
     this.#state = 'over';
     await Promise.allSettled(this.#finishing.values());
     await this.#generation.drop();
+  }
+
+  /** Ends the sync for this process: the next one may recall it. */
+  async suspend(): Promise<void> {
+    this.park();
+    this.#state = 'over';
+    await Promise.allSettled(this.#finishing.values());
+    if (this.#isBroken) await this.#generation.drop();
+    else await this.#generation.suspend();
   }
 
   /** Ends every connection; what was received stays for `resume`. */

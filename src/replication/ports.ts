@@ -52,6 +52,7 @@ export type ApplyTarget = NodeFacts &
     | 'rewind'
     | 'saveSuffix'
     | 'keptCheckpoints'
+    | 'recallGeneration'
     | 'positionAt'
   >;
 /** Fencing and roles. */

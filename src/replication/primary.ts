@@ -44,6 +44,8 @@ export interface PrimaryHooks {
   upstream(): Upstream | undefined;
   /** A replica asks for the role. */
   handover(successor: Successor, request: FrameOf<'HANDOVER'>): void;
+  /** A full sync of this node is under way: what it serves is about to go. */
+  isSyncing(): boolean;
 }
 
 export class Primary implements SessionOwner {
@@ -243,6 +245,7 @@ export class Primary implements SessionOwner {
 
   decide(handshake: FrameOf<'HANDSHAKE'>): SyncDecision {
     const decision = this.plan(handshake);
+    if (this.#hooks.isSyncing()) throw createError('NOT_READY', 'this node is about to take over another state');
     const { from } = decision;
     if (decision.tier === 'wal' && this.#damaged.delete(handshake.nodeId)) {
       return { tier: 'full', reason: 'log_damaged', from, common: null, loss: null };
@@ -353,6 +356,7 @@ export class Primary implements SessionOwner {
     this.#served = this.progress.generation;
     this.#noteHistory();
     this.dropSessions(createError('HISTORY_CHANGED', 'the history of this node was replaced'));
+    this.snapshots.clear();
     this.slots.close();
     if (this.#listener !== undefined) this.slots.adoptNamed();
   }

@@ -143,14 +143,18 @@ export class ReplicaLink implements ConnectionHandler {
     this.#connection?.send(request);
   }
 
-  /** Takes nothing more from the peer, and resolves when no thread works for this link. The connection stays. */
+  /**
+   * Takes nothing more from the peer, and resolves when no thread works for this link; a full sync under way is parked.
+   * The connection stays.
+   */
   async quiesce(): Promise<void> {
     this.#isOver = true;
     this.#connection?.hold();
     await this.#installation;
     const sink = this.#sink;
     this.#sink = undefined;
-    if (sink !== undefined) await sink.abandon();
+    sink?.park();
+    if (sink !== undefined) this.#owner.park(sink);
     await this.#owner.queue.idle();
     this.#owner.queue.forgetWaiting();
   }
@@ -439,7 +443,7 @@ export class ReplicaLink implements ConnectionHandler {
     };
     this.#owner.syncBegins(begin);
     try {
-      this.#sink = parked ?? new FullSyncSink(begin, clusterId, owner);
+      this.#sink = parked ?? FullSyncSink.announced(begin, clusterId, owner);
       if (parked === undefined) this.#sink.start();
       else parked.resume(begin, owner);
     } catch (error) {

@@ -19,7 +19,7 @@ import type { Connection, ConnectionHandler } from './connection.js';
 import { epochFacts } from './decision-facts.js';
 import { divergenceEvent } from './divergence.js';
 import { FullSyncLimits } from './full-sync-limits.js';
-import { type FullSyncSink, failureOf } from './full-sync-sink.js';
+import { FullSyncSink, failureOf } from './full-sync-sink.js';
 import { HandoverRequest } from './handover.js';
 import { type PlanAnswer, PlanLink, planOf, type SyncPlan } from './plan.js';
 import type { FollowOptions, HostPort, Lag, LinkState, LinkStatus, ReplicationPorts } from './ports.js';
@@ -60,6 +60,7 @@ export class Replica implements LinkOwner {
   /** Full syncs that began from nothing since one was installed. */
   #begunSyncs = 0;
   #isResumed = false;
+  #recalling: Promise<void> = Promise.resolve();
   #timer: CancelTimer | undefined;
   #retryAt: number | undefined;
   #operator: { readonly reason: Reason; readonly details: string } | undefined;
@@ -127,7 +128,7 @@ export class Replica implements LinkOwner {
     return this.#undoFloor;
   }
   get isSyncing(): boolean {
-    return this.#link?.isSyncing ?? false;
+    return this.#parked !== undefined || this.#link?.isSyncing === true;
   }
   get state(): LinkState {
     return this.#state;
@@ -138,7 +139,8 @@ export class Replica implements LinkOwner {
   }
 
   start(): void {
-    this.#dial();
+    this.#say('connecting', null);
+    this.#recalling = this.#recall().then(() => this.#dial());
   }
 
   progressed(): void {
@@ -195,12 +197,18 @@ export class Replica implements LinkOwner {
     return await planOf(answer, this.ports.store);
   }
 
-  /** Takes nothing more from the primary; the connection stays for a last word by `stop`. */
-  async quiesce(): Promise<void> {
+  /**
+   * Takes nothing more from the primary; the connection stays for a last word by `stop`. `isKept`: what there is of a
+   * full sync stays on disk for the next process.
+   */
+  async quiesce(isKept = false): Promise<void> {
     this.#isStopped = true;
     this.#timer?.();
+    await this.#recalling;
     await this.#link?.quiesce();
-    await this.takeParked()?.abandon();
+    const parked = this.takeParked();
+    if (isKept) await parked?.suspend();
+    else await parked?.abandon();
     await this.queue.idle();
   }
 
@@ -379,6 +387,16 @@ export class Replica implements LinkOwner {
     const retryMs = goesOn ? this.#linkBackoff.next() : this.#syncBackoff.next();
     this.ports.emit({ event: 'sync_failed', id, ...failureOf(error), retryMs });
     this.#wait('waiting', null, retryMs);
+  }
+
+  /** What a former process left of a full sync. Never rejects. */
+  async #recall(): Promise<void> {
+    try {
+      const recalled = await this.ports.store.recallGeneration();
+      if (recalled !== null) this.#parked = FullSyncSink.recalled(recalled, this.ports);
+    } catch {
+      // Whatever is wrong with it, a sync that begins from nothing meets it again, and says so.
+    }
   }
 
   // -- dialling --

@@ -10,7 +10,7 @@ const everyMs = 500;
 
 export class SyncMeter {
   readonly #clock: Clock;
-  readonly #estimate: number;
+  #estimate: number;
   readonly #bytes: Map<number, number>;
   readonly #began: number;
   #sum = 0;
@@ -43,7 +43,8 @@ export class SyncMeter {
   }
 
   /** It begins, or goes on with what is there. */
-  start(): void {
+  start(estimate: number): void {
+    this.#estimate = estimate;
     this.#resumedBytes = this.#sum;
     this.#startedAt = this.#clock.monotonic();
   }

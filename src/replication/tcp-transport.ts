@@ -102,9 +102,12 @@ class TcpChannel implements Channel {
     if (!this.#socket.destroyed) this.#socket.resume();
   }
 
+  /** Closed with bytes unread, a socket resets, and the peer may lose the last word: it is read to the peer's end. */
   end(): void {
-    this.#socket.setTimeout(lingerMs, () => this.#socket.destroy());
-    this.#socket.end(() => this.#socket.destroy());
+    const late = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+    this.#socket.once('close', () => clearTimeout(late));
+    this.#socket.end();
+    this.#socket.resume();
   }
 
   destroy(): void {

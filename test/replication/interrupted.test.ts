@@ -3,8 +3,12 @@
  * GAPLESS_SYNC_CUTS: how often the long one is cut (3 MiB of data for each).
  */
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { OpenOptions } from '../../dist/index.js';
+import { NodeProcess } from '../chaos/node-process.mjs';
 import { report } from './figures.js';
 import { converged, fill, resyncs, TestCluster, type TestNode, until } from './nodes.js';
 import { FrameProxy, type ProxiedFrame } from './proxy.js';
@@ -212,4 +216,55 @@ describe('joiners', () => {
     proxy.bytesPerSecond = 0;
     await converged(primary, replica);
   });
+});
+
+describe('a replica process that is ended in mid-sync', () => {
+  async function interrupted(end: (node: NodeProcess) => Promise<unknown>): Promise<void> {
+    const { primary, proxy } = await proxied();
+    await fillLarge(primary, 24);
+    let passed = 0;
+    proxy.fate = (frame) => {
+      if (isData(frame)) passed += frame.bytes.length;
+      return 'pass';
+    };
+    proxy.bytesPerSecond = 4 * mib;
+    const dir = join(mkdtempSync(join(tmpdir(), 'gapless-interrupted-')), 'node');
+    cluster.atEnd(async () => rmSync(dirname(dir), { recursive: true, force: true }));
+    const start = async (): Promise<NodeProcess> => {
+      const node = await NodeProcess.start(dir, { ...patient, asReplica: true });
+      cluster.atEnd(async () => {
+        await node.kill();
+      });
+      await node.ask('follow', proxy.address);
+      return node;
+    };
+    const first = await start();
+    await until('half of it', () => passed > 12 * mib, 40_000);
+    await end(first);
+    await primary.db.put('meanwhile', 'written');
+    proxy.bytesPerSecond = 0;
+    const second = await start();
+    await until('the end of the sync', () => second.saw('sync_done').length === 1, 40_000);
+    expect(second.saw('sync_start')).toHaveLength(1);
+    expect(second.saw('sync_start')[0]).toMatchObject({ resumed: true, id: first.saw('sync_start')[0]?.['id'] });
+    const done = second.saw('sync_done')[0];
+    expect(Number(done?.['resumedBytes'])).toBeGreaterThan(4 * mib);
+    expect(passed).toBeLessThan(1.5 * Number(done?.['bytes']));
+    report('times the bytes of one sync were sent, with a kill', passed / Number(done?.['bytes']));
+    await until('the stream', () => primary.saw('replica', { state: 'streaming' }).length > 0);
+    const { position, digest } = await primary.db.digest();
+    for (;;) {
+      const theirs = await second.ask<{ digest: string; position: { seq: string } }>('digest');
+      if (`${theirs.position.seq}` === `${position.seq}`) {
+        expect(theirs.digest).toBe(digest);
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(await second.ask('get', { key: 'meanwhile' })).toBe('written');
+    await second.close();
+  }
+
+  test('by kill -9 goes on when it is started again', () => interrupted((node) => node.kill()), 120_000);
+  test('in order goes on when it is started again', () => interrupted((node) => node.close()), 120_000);
 });

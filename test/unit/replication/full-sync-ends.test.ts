@@ -105,13 +105,13 @@ function ended(end: Partial<ConnectionEnd>): { readonly ending: SyncEnding | und
   let ending: SyncEnding | undefined;
   const handlers: ConnectionHandler[] = [];
   const clock = new ManualClock();
-  const sink = new FullSyncSink(begin, '11'.repeat(16), {
+  const sink = FullSyncSink.announced(begin, '11'.repeat(16), {
     ports: {
       clock,
       random: seededRandom(1),
       options: { ...defaultReplicationOptions, syncConnections: 1 },
       tools: { decodeMetaState: () => meta, encodeToken: () => new Uint8Array(8) },
-      store: { beginGeneration: () => ({}) },
+      store: { beginGeneration: () => ({ remember: () => undefined }) },
       emit: () => undefined,
     } as unknown as ReplicationPorts,
     dial: (given) => {
