@@ -7,6 +7,7 @@ import { Node, type ReplicationFactory } from './node.js';
 import type { OpenOptions } from './options.js';
 import { ReplicationController } from './replication/controller.js';
 import { tcpNetwork } from './replication/tcp-transport.js';
+import { tlsNetwork } from './replication/tls-transport.js';
 import { packageVersion } from './version.js';
 import { replicationTasks } from './workers/replication-tasks.js';
 
@@ -23,6 +24,7 @@ export async function open(path: string, options: OpenOptions = {}): Promise<Dat
 const startReplication: ReplicationFactory = (node, ports) => {
   const { store, addon, options, clock } = node;
   const { slotMaxBytes, lostMaxBytes, snapshotHoldMs, compression } = options;
+  const { tls } = options.replication;
   const controller = new ReplicationController({
     ...ports,
     store,
@@ -33,7 +35,7 @@ const startReplication: ReplicationFactory = (node, ports) => {
     isSync: store.state().durability === 0,
     version: packageVersion(),
     random: systemRandom(),
-    network: tcpNetwork(),
+    network: tls === undefined ? tcpNetwork() : tlsNetwork(tls),
     asksFull: () => null,
   });
   return new CheckedReplication(

@@ -54,7 +54,16 @@ export interface ReplicationOptions {
   readonly onTooFewReplicas: TooFewReplicas;
   /** Needed off loopback: 16 to 1024 bytes. */
   readonly secret: Uint8Array | undefined;
+  /** Instead of a secret, or with one: certificates of both sides. */
+  readonly tls: TlsFiles | undefined;
   readonly acceptLoss: boolean;
+}
+
+/** PEM files: own certificate with its chain, its key, and the authority that signs every node's. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
 }
 
 type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
@@ -80,6 +89,7 @@ export type OptionSpec = { readonly store: boolean; readonly help: string } & (
   | { readonly type: 'flag'; readonly default: boolean }
   | { readonly type: 'choice'; readonly default: string; readonly choices: readonly string[] }
   | { readonly type: 'secret'; readonly default: undefined }
+  | { readonly type: 'tls'; readonly default: undefined }
   | { readonly type: 'signal'; readonly default: undefined }
 );
 
@@ -167,6 +177,7 @@ export const replicationOptionTable: Readonly<Record<keyof ReplicationOptions, O
     'too few in reach: refuse the write, wait for them, or go on without',
   ),
   secret: { type: 'secret', default: undefined, store: false, help: 'shared secret of the cluster, 16 to 1024 bytes' },
+  tls: { type: 'tls', default: undefined, store: false, help: 'PEM files {cert, key, ca}: mutual TLS with all peers' },
   acceptLoss: flag(false, 'let a stop that protects data be overridden, for one handshake'),
 };
 
@@ -249,6 +260,8 @@ export function checkValue(what: string, spec: OptionSpec, value: unknown): unkn
       return value;
     case 'secret':
       return checkSecret(what, value);
+    case 'tls':
+      return checkTls(what, value);
     case 'signal':
       if (!(value instanceof AbortSignal)) throw wrongType(what, 'an AbortSignal', value);
       return value;
@@ -272,6 +285,14 @@ function checkSecret(what: string, value: unknown): Uint8Array {
   const secret = Uint8Array.from(typeof value === 'string' ? Buffer.from(value) : value);
   if (secret.length < 16 || secret.length > 1024) throw wrongRange(what, '16 to 1024 bytes', `${secret.length} bytes`);
   return secret;
+}
+
+function checkTls(what: string, value: unknown): TlsFiles {
+  const given: Readonly<Record<string, unknown>> = typeof value === 'object' && value !== null ? { ...value } : {};
+  const { cert, key, ca, ...rest } = given;
+  const isWhole = typeof cert === 'string' && typeof key === 'string' && typeof ca === 'string';
+  if (!isWhole || Object.keys(rest).length > 0) throw wrongType(what, 'the paths {cert, key, ca}', value);
+  return { cert, key, ca };
 }
 
 function oneOf(choices: readonly string[]): string {

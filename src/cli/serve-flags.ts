@@ -10,6 +10,7 @@ import {
   optionTable,
   type ReplicationOptionsGiven,
   replicationOptionTable,
+  type TlsFiles,
 } from '../options.js';
 import { requireDirectory } from './open-target.js';
 import { type HostPort, parseHostPort, parseSize } from './text.js';
@@ -20,6 +21,7 @@ const otherNames: Readonly<Record<string, string | null>> = {
   syncConnections: 'flows',
   sequencePadding: 'replication-enable-sequence-padding',
   secret: null,
+  tls: null,
   signal: null,
   asReplica: null,
 };
@@ -63,6 +65,9 @@ const ownFlags: Readonly<Record<string, Flag>> = {
   'no-status': { type: 'boolean', help: 'no status address' },
   'status-host': { type: 'string', value: 'NAMES', help: 'host names, by commas, that requests may use' },
   'secret-file': { type: 'string', value: 'FILE', help: 'shared secret of the cluster, needed off loopback' },
+  'tls-cert': { type: 'string', value: 'FILE', help: 'certificate of this node (PEM), for the replication port' },
+  'tls-key': { type: 'string', value: 'FILE', help: 'its key' },
+  'tls-ca': { type: 'string', value: 'FILE', help: 'the authority that signs the certificates of all nodes' },
   insecure: { type: 'boolean', help: 'bind other addresses than loopback without a secret' },
 };
 
@@ -86,6 +91,7 @@ export interface ServePlan {
   readonly statusHosts: readonly string[];
   readonly secretFile: string | undefined;
   readonly insecure: boolean;
+  readonly tls: TlsFiles | undefined;
   /** Without the secret, which is in a file. */
   readonly options: OpenOptions;
 }
@@ -107,13 +113,23 @@ export function servePlan(parsed: ParsedCommand): ServePlan {
     statusHosts: (parsed.text('status-host') ?? '').split(',').filter((name) => name !== ''),
     secretFile: parsed.text('secret-file'),
     insecure: parsed.has('insecure'),
+    tls: tlsFiles(parsed),
     options: openOptions(parsed),
   };
   if (plan.secretFile === undefined && !plan.insecure) {
-    requireLoopback(plan.listen, '--listen');
+    if (plan.tls === undefined) requireLoopback(plan.listen, '--listen');
     requireLoopback(plan.status, '--status');
   }
   return plan;
+}
+
+function tlsFiles(parsed: ParsedCommand): TlsFiles | undefined {
+  const [cert, key, ca] = ['tls-cert', 'tls-key', 'tls-ca'].map((flag) => parsed.text(flag));
+  if (cert === undefined && key === undefined && ca === undefined) return undefined;
+  if (cert === undefined || key === undefined || ca === undefined) {
+    throw new UsageError('serve: --tls-cert, --tls-key and --tls-ca belong together');
+  }
+  return { cert, key, ca };
 }
 
 function requireLoopback(address: HostPort | undefined, flag: string): void {

@@ -101,8 +101,8 @@ class Service {
   /** Opens the database; undefined: a signal came first. A refusal is reported as the event `recovery`. */
   async #recover(): Promise<Database | undefined> {
     const began = this.#clock.monotonic();
-    const { directory, follow, options } = this.#plan;
-    const replication = { ...options.replication, ...(this.#secret === undefined ? {} : { secret: this.#secret }) };
+    const { directory, follow, options, tls } = this.#plan;
+    const replication = { ...options.replication, secret: this.#secret, tls };
     const asReplica = follow === undefined ? {} : { asReplica: true };
     let database: Database;
     try {

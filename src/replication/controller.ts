@@ -75,8 +75,10 @@ export class ReplicationController implements Replication {
 
   listen(options: ListenOptions): Promise<HostPort> {
     this.#requireOpen();
-    if (this.#ports.options.secret === undefined && options.insecure !== true && !isLoopback(options.host)) {
-      throw new TypeError(`listening on ${options.host} needs a secret: replication.secret, or insecure: true`);
+    const { secret, tls } = this.#ports.options;
+    if (secret === undefined && tls === undefined && options.insecure !== true && !isLoopback(options.host)) {
+      const needs = 'needs a secret or certificates: replication.secret, replication.tls, or insecure: true';
+      throw new TypeError(`listening on ${options.host} ${needs}`);
     }
     this.#progress.refresh();
     return this.#primary.listen({ host: options.host, port: options.port });

@@ -10,6 +10,7 @@
 import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/prng.js';
 import type { CompressionName, NativeAddon, NativeStore } from '../binding/contract.js';
+import type { TlsFiles } from '../options.js';
 import type { Position } from '../position.js';
 import type { FullReason, Reason, Tier } from '../wire/names.js';
 import type { ReplicationTasks } from '../workers/replication-tasks.js';
@@ -85,6 +86,8 @@ export interface ReplicationOptions {
   readonly acceptLoss: boolean;
   /** 16 to 1024 bytes, or none. */
   readonly secret: Uint8Array | undefined;
+  /** The network checks certificates of both sides. */
+  readonly tls: TlsFiles | undefined;
   readonly slotMaxBytes: number;
   /** How long the snapshot of an interrupted full sync waits for its joiner. */
   readonly snapshotHoldMs: number;
@@ -110,6 +113,7 @@ export const defaultReplicationOptions: ReplicationOptions = {
   onTooFewReplicas: 'error',
   acceptLoss: false,
   secret: undefined,
+  tls: undefined,
   slotMaxBytes: 1024 * 1024 * 1024,
   snapshotHoldMs: 600_000,
   lostMaxBytes: 1024 * 1024 * 1024,

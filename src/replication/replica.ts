@@ -9,13 +9,13 @@
 import type { CancelTimer } from '../base/clock.js';
 import type { NativeDivergence } from '../binding/contract.js';
 import type { Progress } from '../binding/progress.js';
-import { createError, GaplessError } from '../errors.js';
+import { createError } from '../errors.js';
 import { emptyPosition, type Position } from '../position.js';
 import type { FrameOf, Purpose } from '../wire/frames.js';
 import { capabilityPlan, type FullReason, type Reason, type Tier } from '../wire/names.js';
 import { ApplyQueue } from './apply-queue.js';
 import { Backoff } from './backoff.js';
-import type { Connection, ConnectionHandler } from './connection.js';
+import { type Connection, type ConnectionHandler, reasonOf } from './connection.js';
 import { epochFacts } from './decision-facts.js';
 import { divergenceEvent } from './divergence.js';
 import { FullSyncLimits } from './full-sync-limits.js';
@@ -411,7 +411,7 @@ export class Replica implements LinkOwner {
       (channel) => this.#begin(channel),
       (error: unknown) => {
         this.#isDialling = false;
-        const reason = error instanceof GaplessError && error.code === 'TIMEOUT' ? 'timeout' : null;
+        const reason = error instanceof Error ? reasonOf(error) : null;
         if (!this.#isStopped) this.#wait('waiting', reason, this.#linkBackoff.next());
       },
     );

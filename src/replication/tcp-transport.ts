@@ -14,18 +14,9 @@ export function tcpNetwork(): Network {
 }
 
 async function listen(address: HostPort, accept: (channel: Channel) => void): Promise<Listener> {
-  const server = net.createServer({ noDelay: true, keepAlive: true }, (socket) => accept(new TcpChannel(socket)));
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => reject(networkError(`cannot listen on ${address.host}:${address.port}`, cause)));
-    server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
-  });
-  // A failed accept (no descriptors left) costs one connection, which its peer dials again.
-  server.on('error', () => undefined);
-  const bound = server.address();
-  const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
-  const host = typeof bound === 'object' && bound !== null ? bound.address : address.host;
+  const server = net.createServer({ noDelay: true, keepAlive: true }, (socket) => accept(new SocketChannel(socket)));
   return {
-    address: { host, port },
+    address: await listening(server, address),
     // The callback comes with the last connection, which is not waited for.
     close: async () => {
       server.close();
@@ -33,20 +24,39 @@ async function listen(address: HostPort, accept: (channel: Channel) => void): Pr
   };
 }
 
+/** Resolves with the address that was bound. */
+export async function listening(server: net.Server, address: HostPort): Promise<HostPort> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => reject(networkError(`cannot listen on ${address.host}:${address.port}`, cause)));
+    server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
+  });
+  // A failed accept (no descriptors left) costs one connection, which its peer dials again.
+  server.on('error', () => undefined);
+  const bound = server.address();
+  if (typeof bound !== 'object' || bound === null) return address;
+  return { host: bound.address, port: bound.port };
+}
+
 async function dial(address: HostPort, timeoutMs: number): Promise<Channel> {
   const socket = net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
+  await opened(socket, 'connect', address, timeoutMs);
+  return new SocketChannel(socket);
+}
+
+/** Resolves with the event `when`; rejects with IO or TIMEOUT, the socket destroyed. */
+export async function opened(socket: net.Socket, when: string, address: HostPort, timeoutMs: number): Promise<void> {
+  const { host, port } = address;
   await new Promise<void>((resolve, reject) => {
     socket.setTimeout(timeoutMs, () => {
       socket.destroy();
-      reject(createError('TIMEOUT', `no connection to ${address.host}:${address.port} within ${timeoutMs} ms`));
+      reject(createError('TIMEOUT', `no connection to ${host}:${port} within ${timeoutMs} ms`));
     });
-    socket.once('error', (cause) => reject(networkError(`cannot reach ${address.host}:${address.port}`, cause)));
-    socket.once('connect', resolve);
+    socket.once('error', (cause) => reject(networkError(`cannot reach ${host}:${port}`, cause)));
+    socket.once(when, resolve);
   });
   socket.setTimeout(0);
   socket.removeAllListeners('timeout');
   socket.removeAllListeners('error');
-  return new TcpChannel(socket);
 }
 
 function networkError(message: string, cause: Error): Error {
@@ -54,7 +64,8 @@ function networkError(message: string, cause: Error): Error {
   return createError('IO', `${message}: ${cause.message}`, { cause, details: errno === undefined ? {} : { errno } });
 }
 
-class TcpChannel implements Channel {
+/** A stream of bytes over any socket. */
+export class SocketChannel implements Channel {
   readonly address: string;
   readonly #socket: net.Socket;
   #error: Error | undefined;
