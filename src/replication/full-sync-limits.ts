@@ -22,8 +22,8 @@ export class FullSyncLimits {
 
   /** False: too many, and only time or an operator changes that. */
   allows(reason: FullReason): boolean {
-    if (reason === 'new_replica' || reason === 'operator') return true;
     if (this.#failing?.reason === reason && this.#failing.count >= failuresMax) return false;
+    if (reason === 'new_replica' || reason === 'operator') return true;
     return this.#max === 0 || this.#recent(reason).length < this.#max;
   }
 

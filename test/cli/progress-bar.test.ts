@@ -25,9 +25,7 @@ function shown(isTTY: boolean, ...events: readonly string[]): string {
 }
 
 test('a full sync is shown as a bar with its size and what is left', () => {
-  expect(barText('full sync', half)).toBe(
-    'full sync [###############---------------] 50 %, 5.0 of 10.0 MiB, 2 s left',
-  );
+  expect(barText('full sync', half)).toBe('full sync [###############---------------] 50 %, 5.0 of 10.0 MiB, 2 s left');
   expect(barText('full sync', { done: 0, total: 0, etaMs: null })).toContain('[------------------------------] 0 %');
   expect(barText('full sync', { done: 12, total: 10, etaMs: 0 })).toContain('100 %');
 });

@@ -20,7 +20,8 @@ export interface ProxiedFrame {
 
 /**
  * What happens to a frame. `flip`: offset of the byte whose lowest bit is inverted. `cutAt`: bytes that still pass.
- * `delayMs`: it and all behind it wait. `hold`: it alone waits for `releaseHeld`, others overtake it.
+ * `delayMs`: it and all behind it wait. `hold`: it alone waits for `releaseHeld`, others overtake it. `instead`: these
+ * bytes go in its place.
  */
 export type Fate =
   | 'pass'
@@ -30,7 +31,8 @@ export type Fate =
   | 'hold'
   | { readonly flip: number }
   | { readonly cutAt: number }
-  | { readonly delayMs: number };
+  | { readonly delayMs: number }
+  | { readonly instead: readonly Uint8Array[] };
 
 const names = new Map<number, FrameName>((Object.keys(frames) as FrameName[]).map((name) => [frames[name].type, name]));
 
@@ -266,6 +268,10 @@ class Pipe {
     }
     if (typeof fate === 'object' && 'delayMs' in fate) {
       this.#wait(fate.delayMs, () => this.#write(bytes));
+      return;
+    }
+    if (typeof fate === 'object' && 'instead' in fate) {
+      this.#write(Buffer.concat(fate.instead));
       return;
     }
     if (typeof fate === 'object') bytes[fate.flip] = (bytes[fate.flip] ?? 0) ^ 1;

@@ -49,6 +49,15 @@ describe('full syncs for one reason', () => {
     expect(unlimited.allows('below_wal_floor')).toBe(true);
   });
 
+  test('that fail eight times in a row end even for a new replica', () => {
+    const limits = new FullSyncLimits(new ManualClock(), 0);
+    for (let i = 0; i < 8; i++) {
+      expect(limits.allows('new_replica')).toBe(true);
+      limits.failed('new_replica');
+    }
+    expect(limits.allows('new_replica')).toBe(false);
+  });
+
   test('eight failures in a row are too many, a success or an operator in between is not', () => {
     const limits = new FullSyncLimits(new ManualClock(), 4);
     for (let i = 0; i < 8; i++) {
@@ -56,6 +65,7 @@ describe('full syncs for one reason', () => {
       limits.failed('hold_expired');
     }
     expect(limits.allows('hold_expired')).toBe(false);
+    expect(limits.allows('new_replica')).toBe(true);
     limits.forgive();
     expect(limits.allows('hold_expired')).toBe(true);
     for (let i = 0; i < 7; i++) limits.failed('hold_expired');
