@@ -1,18 +1,10 @@
 /**
- * What replication may cost: so many full syncs for one reason, so many replicas at once, and a log behind segments
- * that is caught up with at the pace of the disk. GAPLESS_CATCH_UP_MIB: how much log that is.
+ * What replication may cost: so many full syncs for one reason, and a log that is only in segments is caught up with at the pace of the disk. GAPLESS_CATCH_UP_MIB: how much log that is.
  */
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { systemClock } from '../../dist/base/clock.js';
-import { systemRandom } from '../../dist/base/prng.js';
-import { emptyPosition } from '../../dist/position.js';
-import { Connection, type ConnectionHandler } from '../../dist/replication/connection.js';
-import { tcpNetwork } from '../../dist/replication/tcp-transport.js';
-import type { Frame } from '../../dist/wire/frames.js';
 import { report } from './figures.js';
-import { checksum } from './liar.js';
-import { converged, fill, TestCluster, type TestNode, until } from './nodes.js';
+import { converged, fill, TestCluster, until } from './nodes.js';
 import { FrameProxy } from './proxy.js';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 10_000 });
@@ -82,113 +74,5 @@ describe('a log that is only in segments', () => {
     expect(replica.saw('sync_start')).toHaveLength(1);
     // Far below what it does, and far above what one frame a round trip would do.
     expect(catchUpMib / seconds).toBeGreaterThan(2);
-  });
-});
-
-/** A replica that is nothing but its connection: takes what comes, and acknowledges nothing. */
-class Taker implements ConnectionHandler {
-  received = 0;
-  state = 'handshake';
-  #connection: Connection | undefined;
-  readonly #nodeId = randomBytes(16).toString('hex');
-  readonly #from: TestNode;
-
-  constructor(from: TestNode) {
-    this.#from = from;
-  }
-
-  async dial(address: { readonly host: string; readonly port: number }): Promise<void> {
-    const channel = await tcpNetwork().dial(address, 10_000);
-    this.#connection = new Connection(
-      channel,
-      {
-        side: 'replica',
-        purpose: 'control',
-        nodeId: this.#nodeId,
-        clusterId: this.#from.db.status().clusterId ?? '',
-        secret: undefined,
-        clock: systemClock(),
-        random: systemRandom(),
-        checksum,
-        heartbeatMs: 100,
-        timeoutMs: 20_000,
-        epoch: () => '1.0',
-        highestTerm: () => 1,
-        seeTerm: async () => undefined,
-      },
-      this,
-    );
-    cluster.atEnd(async () => this.#connection?.destroy(null));
-  }
-
-  authenticated(): void {
-    queueMicrotask(() => this.#shake());
-  }
-  frame(frame: Frame): void {
-    if (frame.type === 'DECISION') {
-      this.state = frame.tier;
-      this.#connection?.send({ type: 'ANSWER', verdict: 'accept', position: frame.from, details: '' });
-    } else if (frame.type === 'LOG') this.received += frame.records.length;
-  }
-  drained(): void {}
-  beat(): void {}
-  closed(): void {
-    this.state = 'closed';
-  }
-
-  /** At the primary's very position, as a replica that was there before. */
-  #shake(): void {
-    const { db } = this.#from;
-    const position = db.position;
-    this.#connection?.send({
-      type: 'HANDSHAKE',
-      clusterId: db.status().clusterId ?? '',
-      nodeId: this.#nodeId,
-      highestTerm: 1,
-      position,
-      durable: position,
-      applied: position,
-      promised: emptyPosition(),
-      complete: true,
-      consistent: true,
-      belowFormerMark: false,
-      acceptLoss: false,
-      asksFull: null,
-      capabilities: 0n,
-      resume: null,
-      checkpoints: [],
-      epochs: [],
-      version: 'test',
-    });
-  }
-}
-
-describe('sixty-four replicas', () => {
-  test('that take the stream and never acknowledge it cost a bounded amount, and one more is refused', async () => {
-    const replicaMaxBytes = mib;
-    const primary = await cluster.primary({ replication: { replicaMaxBytes, timeoutMs: 20_000 }, durability: 'os' });
-    await primary.db.put('a', '1');
-    const takers: Taker[] = [];
-    for (let i = 0; i < 64; i++) {
-      const taker = new Taker(primary);
-      takers.push(taker);
-      await taker.dial(primary.address);
-    }
-    const streams = (): number => takers.filter(({ state }) => state === 'ring' || state === 'wal').length;
-    await until('all of them', () => streams() === 64, 30_000);
-    const more = new Taker(primary);
-    await more.dial(primary.address);
-    await until('the refusal', () => more.state === 'closed');
-    const before = process.memoryUsage().external;
-    for (let i = 0; i < 16; i++) await primary.db.put(`large-${i % 4}`, randomBytes(mib / 2));
-    await until('budgets to be used up', () => takers.every(({ received }) => received >= replicaMaxBytes));
-    // Nobody gets more than its budget and one chunk beyond it: for 64 of them, not 8 MiB each.
-    for (const { received } of takers) expect(received).toBeLessThan(replicaMaxBytes + 2 * mib);
-    const grown = process.memoryUsage().external - before;
-    report('MiB of buffers grown beside 64 replicas that never acknowledge', Math.round(grown / mib));
-    expect(grown).toBeLessThan(128 * mib);
-    expect(streams()).toBe(64);
-    // And writers go on.
-    await primary.db.put('after', 'all');
   });
 });
