@@ -1,5 +1,6 @@
 /**
- * What replication may cost: so many full syncs for one reason, and a log that is only in segments is caught up with at the pace of the disk. GAPLESS_CATCH_UP_MIB: how much log that is.
+ * What replication may cost: so many full syncs for one reason; and a log that is only in segments is caught up with
+ * at the pace of the disk. GAPLESS_CATCH_UP_MIB: how much log that is.
  */
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
