@@ -237,7 +237,7 @@ TEST("meta state follows the records") {
   uint64_t time = 0;
   const auto apply = [&](RecordKind kind, const std::string& body, Epoch epoch) {
     const TestRecord record = MakeRecord(at, ++time << 16, body, kind, epoch);
-    state.Advance(RecordView{record.fields, record.body}, at, record.after);
+    state.Advance(RecordView{record.fields, record.body, Slice()}, at, record.after);
     at = record.after;
   };
   apply(RecordKind::kEpoch, EncodeEpochBody(EpochBody{SomeNode(1), 5, 1, at}), Epoch{1, 0});

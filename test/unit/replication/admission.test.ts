@@ -10,7 +10,7 @@ import { ResyncTally } from '../../../dist/replication/resync-tally.js';
 import type { Channel } from '../../../dist/replication/transport.js';
 import type { Hello } from '../../../dist/wire/hello.js';
 
-const noHooks: PrimaryHooks = { upstream: () => undefined, handover: () => undefined };
+const noHooks: PrimaryHooks = { upstream: () => undefined, handover: () => undefined, isSyncing: () => false };
 
 test('two connections that come for a dead one at the same time are not both admitted', async () => {
   const ports = {
