@@ -604,7 +604,8 @@ export class ReplicaLink implements ConnectionHandler {
   }
 
   #acknowledge(always: boolean): void {
-    if (this.#connection?.isOpen !== true) return;
+    // Once it is over, what this node has may be of a term of its own: an ACK of that would break the protocol.
+    if (this.#isOver || this.#connection?.isOpen !== true) return;
     // Before the primary answered our ANSWER with a snapshot there is nothing to acknowledge.
     if (this.#state === 'full' && this.#sink === undefined) return;
     const { progress, queue } = this.#owner;
