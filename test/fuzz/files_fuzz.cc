@@ -127,8 +127,8 @@ std::vector<std::string> Seeds() {
   manifest.number = 3;
   manifest.kept = 2;
   manifest.next_run = 9;
-  manifest.runs = {{7, 0, 0, 400, 17, 2, 1, 300, 1, 30, {"a", "b", false}},
-                   {8, 1, 6, 500, 18, 0, 0, 400, 2, 40, {"", "", true}}};
+  manifest.runs = {{7, 0, 0, 400, 17, 2, 1, 300, 1, 30, {"a", "b", false}, {}},
+                   {8, 1, 6, 500, 18, 0, 0, 400, 2, 40, {"", "", true}, {{6, 9064, 9000}}}};
   manifest.meta = SampleMeta();
   snapshot::Token token;
   token.created_ms = 5;

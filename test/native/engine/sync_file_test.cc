@@ -74,15 +74,20 @@ struct Interrupted {
   }
 };
 
-std::string FlowPath(io::FileSystem* fs, uint32_t flow) {
+// The one generation that is being built.
+std::string IncomingGeneration(io::FileSystem* fs) {
   const Result<std::vector<std::string>> names = fs->List("/db/incoming");
+  CHECK_OK(names);
+  if (!names.ok()) return "";
   for (const std::string& name : names.value()) {
     uint64_t number = 0;
-    if (io::ParseGenerationName(name, &number)) {
-      return "/db/incoming/" + name + "/runs/" + io::FlowName(flow);
-    }
+    if (io::ParseGenerationName(name, &number)) return "/db/incoming/" + name;
   }
   return "";
+}
+
+std::string FlowPath(io::FileSystem* fs, uint32_t flow) {
+  return IncomingGeneration(fs) + "/runs/" + io::FlowName(flow);
 }
 
 bool NothingIncoming(io::FileSystem* fs) {
@@ -142,7 +147,7 @@ TEST("what cannot be read of it, or belongs to nothing, is removed, and the stor
     Interrupted sync;
     sync.Suspend();
     if (flow_gone) {
-      REQUIRE_OK(io::RemoveTree(&sync.replica.fs, io::JoinPath("/db/incoming", "gen-000002")));
+      REQUIRE_OK(io::RemoveTree(&sync.replica.fs, IncomingGeneration(&sync.replica.fs)));
     } else {
       Result<std::unique_ptr<io::File>> file =
           sync.replica.fs.Open("/db/incoming/SYNC", io::OpenMode::kReadWrite);
